@@ -1,0 +1,283 @@
+"""Plane-wave reference of a bulk metal: what the LCAO hosts are measured against.
+
+The bands of the bulk metal are computed with GPAW in plane waves (same PAW setup, functional and lattice constant as
+the LCAO host) on the irreducible points of a Gamma-centred mesh, on the points displaced from them by a small +-dk
+along x, y and z (velocities), and on the standard path of the Brillouin zone. From them follow, by the same formulas
+as for an LCAO host, the Fermi level, the density of states and the plasma frequency.
+
+GPAW is imported only where a calculation is made; reading a stored reference needs numpy and scipy.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from functools import cached_property
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import erfc
+
+from emforce.errors import CheckError, InputError, StoreError
+from emforce.units import epsilon0
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Floats = NDArray[np.float64]
+
+FORMAT = 1
+#: smearing of the self-consistent run (Fermi-Dirac, eV) and its k-points per axis
+SCF_WIDTH = 0.1
+SCF_MESH = 16
+#: displacement of the k-points for the velocities, 1/Angstrom
+STEP = 0.01
+#: bands above the last occupied one that are converged, and that are carried along to help the others
+BANDS_ABOVE = 3
+BANDS_EXTRA = 4
+
+
+@dataclass(frozen=True)
+class PlaneWaveReference:
+    """Bands, velocities and what follows from them for one bulk metal in plane waves.
+
+    Attributes
+    ----------
+    symbol, setup, functional : element, name of the PAW setup ("paw" is GPAW's default one), functional
+    structure, lattice_constant : "fcc" or "bcc" and its cubic lattice constant (Angstrom)
+    cell : primitive cell, rows are vectors (3, 3), Angstrom; all k-points are in units of its reciprocal vectors
+    cutoff : plane-wave cutoff (eV)
+    electrons : valence electrons per cell (one atom)
+    mesh, sigma : k-points per axis (Gamma-centred) and width of the Gaussian delta (eV)
+    kpoints, weights : irreducible points (K, 3) and their weights (K,), sum 1
+    energies : bands on them (K, B), eV, in order of energy
+    speed2 : mean over the three Cartesian directions of v^2 (K, B), eV^2 Angstrom^2 (hbar = 1). Per direction the mean
+        of the squared forward and backward difference, so that bands crossing at the point keep their slope.
+    fermi_level : eV, from the number of electrons with Gaussian occupation on this mesh
+    dos : density of states at the Fermi level, both spins, per eV and atom
+    transport : N = 2 sum_k w delta(E_F - E) v^2 per cell and direction, eV Angstrom^2
+    omega_p : hbar times plasma frequency, eV
+    path, path_labels, path_energies : points (P, 3), labels (index: letter), bands relative to fermi_level (P, B)
+    provenance : versions and settings (text to text)
+    """
+
+    symbol: str
+    setup: str
+    functional: str
+    structure: str
+    lattice_constant: float
+    cell: Floats
+    cutoff: float
+    electrons: float
+    mesh: int
+    sigma: float
+    kpoints: Floats
+    weights: Floats
+    energies: Floats
+    speed2: Floats
+    fermi_level: float
+    dos: float
+    transport: float
+    omega_p: float
+    path: Floats
+    path_labels: dict[int, str]
+    path_energies: Floats
+    provenance: dict[str, str]
+
+    def __post_init__(self) -> None:
+        for name in ("cell", "kpoints", "weights", "energies", "speed2", "path", "path_energies"):
+            array = np.array(getattr(self, name), dtype=float)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        if self.energies.shape != self.speed2.shape or len(self.energies) != len(self.weights):
+            raise CheckError(f"plane-wave reference of {self.symbol}: energies {self.energies.shape}, squared speeds "
+                             f"{self.speed2.shape} and weights {self.weights.shape} do not belong together")
+        if abs(self.weights.sum() - 1.0) > 1e-9:
+            raise CheckError(f"plane-wave reference of {self.symbol}: the k-point weights add up to "
+                             f"{self.weights.sum():.6f}, not to 1")
+        if len(self.path) != len(self.path_energies):
+            raise CheckError(f"plane-wave reference of {self.symbol}: {len(self.path)} points on the path, but bands "
+                             f"at {len(self.path_energies)}")
+
+    @cached_property
+    def volume(self) -> float:
+        """Volume of the cell (Angstrom^3)."""
+        return float(abs(np.linalg.det(self.cell)))
+
+    @cached_property
+    def path_cartesian(self) -> Floats:
+        """Path in Cartesian coordinates (P, 3), 1/Angstrom, 2 pi included: for a host in another cell of the crystal."""
+        return np.asarray(2 * np.pi * self.path @ np.linalg.inv(self.cell).T)
+
+    def to_json(self) -> str:
+        """The reference as text: compact, numbers rounded to 1e-5 eV (energies) and to 5 digits (squared speeds)."""
+        rounding = {"energies": 5, "path_energies": 5, "speed2": 4}
+        document: dict[str, Any] = {"format": FORMAT}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value = np.round(value, rounding.get(field.name, 12)).tolist()
+            document[field.name] = value
+        lines = [f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in document.items()]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> PlaneWaveReference:
+        """Inverse of `to_json`; raises StoreError for another format."""
+        try:
+            document = json.loads(text)
+            if document.pop("format") != FORMAT:
+                raise StoreError(f"plane-wave reference of another format than {FORMAT}; make it again")
+            document["path_labels"] = {int(index): label for index, label in document["path_labels"].items()}
+            return cls(**{key: np.array(value) if isinstance(value, list) else value
+                          for key, value in document.items()})
+        except (KeyError, TypeError, ValueError) as error:
+            raise StoreError(f"not a plane-wave reference: {error}") from error
+
+
+def fermi_level(energies: Floats, weights: Floats, electrons: float, sigma: float) -> float:
+    """Energy at which the bands hold the electrons: sum_k w erfc((E - E_F)/(sqrt2 sigma)) = electrons (eV).
+
+    The occupation is the integral of the Gaussian delta of width sigma (eV) used for everything at the Fermi level.
+    """
+    def surplus(level: float) -> float:
+        occupation = erfc((energies - level) / (np.sqrt(2) * sigma))
+        return float(weights @ occupation.sum(axis=1)) - electrons
+
+    low, high = float(energies.min()) - 10 * sigma, float(energies.max()) + 10 * sigma
+    if surplus(high) < 0:
+        raise CheckError(f"{energies.shape[1]} bands cannot hold {electrons} electrons; compute more bands")
+    return float(brentq(surplus, low, high, xtol=1e-10))
+
+
+def fermi_sums(energies: Floats, weights: Floats, speed2: Floats, level: float, sigma: float) -> tuple[float, float]:
+    """Density of states and N = 2 sum_k w delta(level - E) v^2, both per cell and for both spins (1/eV, eV Angstrom^2)."""
+    delta = np.exp(-0.5 * ((level - energies) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma)
+    weighted = 2 * weights[:, None] * delta
+    return float(weighted.sum()), float((weighted * speed2).sum())
+
+
+def plasma_frequency(transport: float, volume: float) -> float:
+    """hbar omega_p = sqrt(hbar^2 e^2 N / (epsilon0 Omega)) in eV, N in eV Angstrom^2 per cell, Omega in Angstrom^3."""
+    return float(np.sqrt(transport / (epsilon0 * volume)))
+
+
+def speed_squared(centre: Floats, forward: Floats, backward: Floats, step: float) -> Floats:
+    """Mean of the squared forward and backward difference of sorted bands (K, B) over a step (1/Angstrom).
+
+    Equal to the squared central difference up to (E'' step/2)^2 for a smooth band. Where two bands cross at the point
+    itself (symmetry lines of the mesh), the central difference of sorted bands is zero and this keeps the slope.
+    """
+    return 0.5 * (((forward - centre) / step) ** 2 + ((centre - backward) / step) ** 2)
+
+
+def irreducible_mesh(atoms: Atoms, mesh: int) -> tuple[Floats, Floats]:
+    """Irreducible points (K, 3) of the Gamma-centred mesh and their weights (K,), from the space group (spglib)."""
+    import spglib
+
+    crystal = (np.array(atoms.cell), atoms.get_scaled_positions(), atoms.get_atomic_numbers())
+    mapping, grid = spglib.get_ir_reciprocal_mesh((mesh,) * 3, crystal, is_shift=(0, 0, 0))
+    chosen, count = np.unique(mapping, return_counts=True)
+    points = grid[chosen] / mesh
+    return np.asarray(points - np.rint(points)), np.asarray(count / count.sum())
+
+
+def standard_path(atoms: Atoms, spacing: float = 0.06) -> tuple[Floats, dict[int, str]]:
+    """Standard path of the Brillouin zone with points about `spacing` (1/Angstrom) apart, and labels by index."""
+    path = atoms.cell.bandpath(density=2 * np.pi / spacing / (2 * np.pi))
+    points = np.array(path.kpts)
+    labels: dict[int, str] = {}
+    for letter, special in path.special_points.items():
+        for index in np.flatnonzero(np.abs(points - special).max(axis=1) < 1e-9):
+            labels[int(index)] = letter
+    return points, dict(sorted(labels.items()))
+
+
+def _displaced(atoms: Atoms, points: Floats) -> Floats:
+    """The points and their displacements by +-STEP along x, y, z: (7, K, 3), scaled."""
+    shift = STEP * np.array(atoms.cell).T / (2 * np.pi)  # row c: STEP along Cartesian axis c in scaled coordinates
+    shifts = [np.zeros(3)]
+    for axis in range(3):
+        shifts += [shift[axis], -shift[axis]]
+    return np.array([points + s for s in shifts])
+
+
+def _bands(calc: Any, points: Floats, bands: int, txt: str | None, chunk: int = 256) -> Floats:
+    """Bands (K, bands) in eV at any points, for the density held by the calculator."""
+    result = np.empty((len(points), bands))
+    for start in range(0, len(points), chunk):
+        part = points[start:start + chunk]
+        fixed = calc.fixed_density(kpts=part, symmetry="off", nbands=bands + BANDS_EXTRA, txt=txt,
+                                   convergence={"bands": bands, "eigenstates": 1e-9})
+        for k in range(len(part)):
+            result[start + k] = np.sort(fixed.get_eigenvalues(kpt=k)[:bands])
+    return result
+
+
+def plane_wave_reference(atoms: Atoms, setup: str = "paw", *, mesh: int = 24, sigma: float = 0.15,
+                         cutoff: float = 500.0, txt: str | None = None) -> PlaneWaveReference:
+    """Compute the reference of a bulk metal with one atom in its primitive fcc or bcc cell.
+
+    Parameters
+    ----------
+    atoms : primitive cell, as made by ase.build.bulk
+    setup : GPAW's name of the PAW setup
+    mesh, sigma : k-points per axis and width of the Gaussian delta (eV)
+    cutoff : plane-wave cutoff (eV)
+    txt : where GPAW writes its log
+    """
+    from gpaw import GPAW, PW
+
+    if len(atoms) != 1:
+        raise InputError("atoms", atoms.get_chemical_formula(), "a primitive cell with one atom")
+    lattice = atoms.cell.get_bravais_lattice()
+    structure = {"FCC": "fcc", "BCC": "bcc"}.get(lattice.name)
+    if structure is None:
+        raise InputError("atoms", lattice.name, "an fcc or bcc lattice")
+    atoms = atoms.copy()
+    calc = GPAW(mode=PW(cutoff), xc="PBE", setups=setup, kpts={"size": (SCF_MESH,) * 3, "gamma": True}, txt=txt,
+                occupations={"name": "fermi-dirac", "width": SCF_WIDTH}, convergence={"density": 1e-6})
+    atoms.calc = calc
+    atoms.get_potential_energy()
+    electrons = float(calc.get_number_of_electrons())
+    bands = int(np.ceil(electrons / 2)) + BANDS_ABOVE
+
+    points, weights = irreducible_mesh(atoms, mesh)
+    path, labels = standard_path(atoms)
+    displaced = _displaced(atoms, points)
+    everything = _bands(calc, np.concatenate([displaced.reshape(-1, 3), path]), bands, txt)
+    on_mesh = everything[:displaced.shape[0] * len(points)].reshape(7, len(points), bands)
+    energies = on_mesh[0]
+    speed2 = np.mean([speed_squared(energies, on_mesh[1 + 2 * axis], on_mesh[2 + 2 * axis], STEP)
+                      for axis in range(3)], axis=0)
+    level = fermi_level(energies, weights, electrons, sigma)
+    dos, transport = fermi_sums(energies, weights, speed2, level, sigma)
+    provenance = {"code": "GPAW plane waves", "gpaw": metadata.version("gpaw"),
+                  "gpaw-data": metadata.version("gpaw-data"), "scf_mesh": f"{SCF_MESH}^3 Gamma-centred",
+                  "scf_smearing": f"Fermi-Dirac {SCF_WIDTH} eV", "velocity_step": f"{STEP} 1/Angstrom"}
+    return PlaneWaveReference(
+        symbol=atoms.get_chemical_symbols()[0], setup=setup, functional="PBE", structure=structure,
+        lattice_constant=float(lattice.a), cell=np.array(atoms.cell), cutoff=cutoff, electrons=electrons, mesh=mesh,
+        sigma=sigma, kpoints=points, weights=weights, energies=energies, speed2=speed2, fermi_level=level, dos=dos,
+        transport=transport, omega_p=plasma_frequency(transport, float(atoms.get_volume())), path=path,
+        path_labels=labels, path_energies=everything[7 * len(points):] - level, provenance=provenance)
+
+
+def reference_path(symbol: str, directory: Path | None = None) -> Path:
+    """File of the stored reference: emforce/data/planewave/<symbol>.json unless a directory is given."""
+    folder = Path(str(files("emforce"))) / "data" / "planewave" if directory is None else directory
+    return folder / f"{symbol}.json"
+
+
+def load_reference(symbol: str, directory: Path | None = None) -> PlaneWaveReference:
+    """The stored reference of a metal; InputError with the metals that have one."""
+    path = reference_path(symbol, directory)
+    if not path.is_file():
+        have = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
+        raise InputError("metal", symbol, f"a metal with a plane-wave reference: {have or 'none is stored'}")
+    return PlaneWaveReference.from_json(path.read_text(encoding="utf-8"))

@@ -24,7 +24,8 @@ class Image:
     ------
     fraction : position along the hop, 0 initial site, 1 final site
     label : "initial", "saddle", "final" or "s=0.25"
-    atoms : the defect supercell, in the same cell as the host supercell; arrays read-only (copy() to change them)
+    atoms : the defect supercell, in the same cell as the host supercell; arrays read-only (copy() to change
+        them)
     mover : index of the moving atom
     site_of_atom : (number of atoms,) index of the host-supercell site that each atom sits on, with the same
         species; -1 for an atom that is new (the mover always, adatoms, interstitials, foreign atoms)
@@ -90,9 +91,13 @@ class Hop:
         sites = len(self.host_unit) * int(np.prod(self.repeat))
         for image in self.images:
             if not np.allclose(image.atoms.cell.array, cell, atol=1e-6):
-                raise InputError("defect cell", image.atoms.cell.array.tolist(), f"the host cell repeated {self.repeat}")
+                raise InputError(
+                    "defect cell", image.atoms.cell.array.tolist(), f"the host cell repeated {self.repeat}"
+                )
             if np.count_nonzero(image.site_of_atom >= 0) + len(image.removed) != sites:
-                raise InputError("removed", image.removed, f"all of the {sites} host sites occupied or removed")
+                raise InputError(
+                    "removed", image.removed, f"all of the {sites} host sites occupied or removed"
+                )
 
     def host_supercell(self) -> Atoms:
         """The host supercell, host_unit.repeat(repeat)."""
@@ -119,7 +124,8 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def frozen_atoms(atoms: Atoms) -> Atoms:
-    """A copy of the atoms without calculator and constraints, whose positions and cell cannot be changed in place.
+    """A copy of the atoms without calculator and constraints, whose positions and cell cannot be changed in
+    place.
 
     `copy()` and `repeat()` of it can be changed again.
     """

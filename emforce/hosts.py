@@ -29,7 +29,9 @@ def neighbour_distance(metal: str, functional: str) -> float:
     return a / np.sqrt(2) if data.structure == "fcc" else a * np.sqrt(3) / 2
 
 
-def slab_unit(metal: str, facet: str, layers: int, vacuum: float, functional: str, clearance: float = 0.0) -> Atoms:
+def slab_unit(
+    metal: str, facet: str, layers: int, vacuum: float, functional: str, clearance: float = 0.0
+) -> Atoms:
     """1x1 slab with `layers` atoms, one per layer, from the bottom up; the last atom is the top layer.
 
     Parameters
@@ -39,8 +41,8 @@ def slab_unit(metal: str, facet: str, layers: int, vacuum: float, functional: st
 
     Returns
     -------
-    Atoms with pbc (1, 1, 0); in-plane cell primitive; bottom layer at z = vacuum. bcc(110) takes the two shortest
-    surface vectors a/2<111>, so that n x n supercells keep both mirror planes in the cell's shape.
+    Atoms with pbc (1, 1, 0); in-plane cell primitive; bottom layer at z = vacuum. bcc(110) takes the two
+    shortest surface vectors a/2<111>, so that n x n supercells keep both mirror planes in the cell's shape.
 
     Raises `InputError` when the facet, layers or vacuum is not allowed.
     """
@@ -53,13 +55,18 @@ def slab_unit(metal: str, facet: str, layers: int, vacuum: float, functional: st
         raise InputError("layers", layers, f"an integer, {MIN_LAYERS} or more")
     if not np.isfinite(vacuum) or vacuum < 2.0:
         raise InputError("vacuum", vacuum, "2 Angstrom or more")
-    slab = _BUILDERS[key](metal, size=(1, 1, layers), a=float(data.lattice_constant(functional)), vacuum=vacuum)
+    a = float(data.lattice_constant(functional))
+    slab = _BUILDERS[key](metal, size=(1, 1, layers), a=a, vacuum=vacuum)
     cell = slab.cell.array.copy()
     if key == "bcc110":
         cell[0], cell[1] = cell[1].copy(), cell[1] - cell[0]
     cell[2, 2] += clearance
     atoms = Atoms(slab.symbols, positions=slab.positions, cell=cell, pbc=(True, True, False))
-    return away_from_faces(atoms)
+    # ASE puts the top atom at the origin. Six layers hold every stacking position of fcc and bcc: the shift
+    # is then the same for any number of layers, and a thick slab has its top atom where the thin one has it.
+    full = _BUILDERS[key](metal, size=(1, 1, 6), a=a, vacuum=vacuum)
+    full.set_cell(atoms.cell, scale_atoms=False)
+    return away_from_faces(atoms, like=full)
 
 
 def bulk_unit(metal: str, functional: str, *, cubic: bool) -> Atoms:
@@ -70,22 +77,25 @@ def bulk_unit(metal: str, functional: str, *, cubic: bool) -> Atoms:
     return away_from_faces(atoms)
 
 
-def away_from_faces(atoms: Atoms) -> Atoms:
-    """Shift all atoms together along the periodic directions so that they are as far from the cell faces as can be.
+def away_from_faces(atoms: Atoms, like: Atoms | None = None) -> Atoms:
+    """Shift all atoms together along the periodic directions, as far from the cell faces as can be.
 
-    The faces go through the middle of the widest gap in the scaled coordinates; atoms are wrapped along the
-    periodic directions. Raises `InputError` if an atom still lies within `FACE_MARGIN` of a face (a cell with so
-    many layers along a periodic direction that no gap is left), or leaves the cell along an open one.
+    The faces go through the middle of the widest gap in the scaled coordinates (of `like`, if given, in the
+    same cell); atoms are wrapped along the periodic directions. Raises `InputError` if an atom still lies
+    within `FACE_MARGIN` of a face (a cell with so many layers along a periodic direction that no gap is
+    left), or leaves the cell along an open one.
     """
     scaled = atoms.cell.scaled_positions(atoms.positions)
-    for axis in range(3):
-        if atoms.pbc[axis]:
-            scaled[:, axis] = (scaled[:, axis] - _middle_of_gap(scaled[:, axis])) % 1.0
+    model = scaled if like is None else atoms.cell.scaled_positions(like.positions)
+    for axis in np.flatnonzero(atoms.pbc):
+        scaled[:, axis] = (scaled[:, axis] - middle_of_gap(model[:, axis])) % 1.0
     shifted = atoms.copy()
     shifted.positions[:] = scaled @ atoms.cell.array
     margin = float(face_distances(shifted).min())
     if margin < FACE_MARGIN:
-        raise InputError("host cell", round(margin, 4), f"every atom at least {FACE_MARGIN} Angstrom from the cell faces")
+        raise InputError(
+            "host cell", round(margin, 4), f"every atom at least {FACE_MARGIN} Angstrom from the cell faces"
+        )
     return shifted
 
 
@@ -100,7 +110,7 @@ def face_distances(atoms: Atoms) -> FloatArray:
     return distances
 
 
-def _middle_of_gap(scaled: FloatArray) -> float:
+def middle_of_gap(scaled: FloatArray) -> float:
     """Middle of the widest gap between scaled coordinates on the circle [0, 1)."""
     # rounding keeps two atoms with the same coordinate together, and makes the choice among equal gaps stable
     values = np.unique(np.round(scaled % 1.0, 6) % 1.0)

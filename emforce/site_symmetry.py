@@ -1,6 +1,7 @@
 """Symmetry of the mover's site: which displaced runs are needed, and whether a hop mirrors itself.
 
-Found by spglib on the defect supercell as built or relaxed, so that it never claims more than the calculation has.
+Found by spglib on the defect supercell as built or relaxed, so that it never claims more than the
+calculation has.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def force_directions(image: Image, host: Atoms, tolerance: float = SYMMETRY_TOLE
 def hop_is_symmetric(image: Image, vector: FloatArray, tolerance: float = SYMMETRY_TOLERANCE) -> bool:
     """Whether some operation of the defect supercell without its mover turns the hop around its midpoint.
 
-    That is R d = -d and the midpoint of the path onto itself: the image at 1 - s is then the mirror image of s.
+    That is R d = -d and the midpoint of the path onto itself: the image at 1 - s is then the mirror image of
+    s.
     """
     rest = image.atoms[np.delete(np.arange(len(image.atoms)), image.mover)]
     middle = image.atoms.positions[image.mover] + (0.5 - image.fraction) * np.asarray(vector)
@@ -80,12 +82,18 @@ def _operations(atoms: Atoms, tolerance: float) -> list[tuple[FloatArray, FloatA
     import spglib
 
     cell = atoms.cell.array
-    data = spglib.get_symmetry((cell, atoms.cell.scaled_positions(atoms.positions), atoms.numbers), symprec=tolerance)
+    data = spglib.get_symmetry(
+        (cell, atoms.cell.scaled_positions(atoms.positions), atoms.numbers), symprec=tolerance
+    )
     if data is None:
-        raise EmforceError(f"spglib finds no symmetry of {atoms.symbols}: are two atoms closer than {tolerance} Angstrom?")
+        raise EmforceError(
+            f"spglib finds no symmetry of {atoms.symbols}: are two atoms closer than {tolerance} Angstrom?"
+        )
     inverse = np.linalg.inv(cell.T)
-    return [(cell.T @ r @ inverse, r.astype(float), t)
-            for r, t in zip(data["rotations"], data["translations"], strict=True)]
+    return [
+        (cell.T @ r @ inverse, r.astype(float), t)
+        for r, t in zip(data["rotations"], data["translations"], strict=True)
+    ]
 
 
 def _independent_axes(rotations: FloatArray) -> tuple[int, ...]:

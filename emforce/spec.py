@@ -1,11 +1,13 @@
 """What to build: the specification of a hop, written by hand in `structures/*.toml`.
 
 A `Spec` names a host (metal and facet) and a hop on or in it; it says nothing about supercell size, number of
-layers or vacuum, which belong to the preset. `load_spec` reads one from TOML and raises nothing but `InputError`.
+layers or vacuum, which belong to the preset. `load_spec` reads one from TOML and raises nothing but
+`InputError`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import tomllib
@@ -48,7 +50,8 @@ class Spec:
     hop : label of the hop, see `list_hops`; free text for kind "files"; "" takes the first one
     species : chemical symbol of the mover; "" takes the host metal
     images : fractions along the hop, increasing, each in [0, 1]; 0 initial site, 0.5 saddle, 1 final site
-    cubic : bulk only: take the conventional cubic cell as the smallest host cell, so that supercells are cubic
+    cubic : bulk only: take the conventional cubic cell as the smallest host cell, so that supercells are
+        cubic
     host_file : kind "files": smallest host cell, any format that ASE reads
     defect_files : kind "files": defect supercell with the mover, one file per image, atoms in the same order
     mover : kind "files": index of the mover in the defect files, from 0
@@ -99,7 +102,9 @@ class Spec:
         elif self.kind == "adatom":
             allowed = tuple(f for f in allowed if f != "bulk")
         if self.facet not in allowed:
-            raise InputError("facet", self.facet, f"{' | '.join(allowed)} for kind {self.kind} on {structure} {self.metal}")
+            raise InputError(
+                "facet", self.facet, f"{' | '.join(allowed)} for kind {self.kind} on {structure} {self.metal}"
+            )
 
     def _check_hop(self, structure: str) -> None:
         labels = HOP_LABELS[structure, self.facet]
@@ -108,8 +113,12 @@ class Spec:
         if self.hop not in labels:
             raise InputError("hop", self.hop, f"{' | '.join(labels)} on {structure} {self.facet}")
         if self.kind == "vacancy" and self.species != self.metal:
-            raise InputError("species", self.species, f"{self.metal}: a vacancy hop moves an atom of the host; "
-                             "a foreign atom beside a vacancy is a hop of kind files")
+            raise InputError(
+                "species",
+                self.species,
+                f"{self.metal}: a vacancy hop moves an atom of the host; "
+                "a foreign atom beside a vacancy is a hop of kind files",
+            )
 
     def _check_no_files(self) -> None:
         for key in ("host_file", "mover", "hop_vector", "thick_host_file"):
@@ -122,9 +131,17 @@ class Spec:
         if self.host_file is None:
             raise InputError("host_file", None, "the file of the smallest host cell")
         if len(self.defect_files) != len(self.images):
-            raise InputError("defect_files", [p.name for p in self.defect_files],
-                             f"one file per image, here {len(self.images)} (images = {list(self.images)})")
-        if self.mover is None or isinstance(self.mover, bool) or not isinstance(self.mover, int) or self.mover < 0:
+            raise InputError(
+                "defect_files",
+                [p.name for p in self.defect_files],
+                f"one file per image, here {len(self.images)} (images = {list(self.images)})",
+            )
+        if (
+            self.mover is None
+            or isinstance(self.mover, bool)
+            or not isinstance(self.mover, int)
+            or self.mover < 0
+        ):
             raise InputError("mover", self.mover, "index of the mover in the defect file, 0 or more")
         vector = self.hop_vector
         if vector is None or len(vector) != 3 or not all(_is_number(x) for x in vector):
@@ -139,9 +156,10 @@ class Spec:
 def list_hops(metal: str, facet: str) -> tuple[str, ...]:
     """Labels of the symmetry-distinct nearest-neighbour hops on a facet (or in the bulk) of a metal.
 
-    A hop and its reverse count once. Only single-atom hops along the surface are listed: exchange of the adatom
-    with an atom of the surface moves two atoms and is left out. The field may point anywhere: hops in
-    symmetry-related directions have the same tensor, rotated.
+    A hop and its reverse count once; steps over the top of an atom are summits, not saddles, and do not count
+    (bcc(110) along [001], the diagonals of the square facets). Only single-atom hops along the surface are
+    listed: exchange of the adatom with an atom of the surface moves two atoms and is left out. The field may
+    point anywhere: hops in symmetry-related directions have the same tensor, rotated.
 
     Raises `InputError` for an unknown metal or a facet that does not exist for its structure.
     """
@@ -153,12 +171,14 @@ def list_hops(metal: str, facet: str) -> tuple[str, ...]:
 
 
 def check_images(images: object) -> tuple[float, ...]:
-    """Fractions along the hop as a tuple: at least one, increasing, each in [0, 1]; `InputError` otherwise."""
+    """Fractions along the hop as a tuple: at least one, increasing, each in [0, 1]; `InputError`
+    otherwise.
+    """
     allowed = "one or more increasing numbers between 0 and 1, at least 0.001 apart"
     if not isinstance(images, (list, tuple)) or not images or not all(_is_number(x) for x in images):
         raise InputError("images", images, allowed)
     values = tuple(round(float(x), 6) for x in images)
-    steps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(values)]
     if min(values) < 0 or max(values) > 1 or (steps and min(steps) < 1e-3):
         raise InputError("images", list(images), allowed)
     return values
@@ -187,12 +207,16 @@ def load_spec(path: str | Path) -> Spec:
 
 
 def spec_from_mapping(data: Mapping[str, object], *, default_name: str, folder: Path) -> Spec:
-    """A `Spec` from the keys of a TOML document; file names are taken relative to `folder`. Raises `InputError`."""
+    """A `Spec` from the keys of a TOML document; file names are taken relative to `folder`. Raises
+    `InputError`.
+    """
     known = {f.name: f for f in fields(Spec)}
     values: dict[str, object] = dict(data)
     if "defect_file" in values:
         if "defect_files" in values:
-            raise InputError("defect_file", values["defect_file"], "either defect_file or defect_files, not both")
+            raise InputError(
+                "defect_file", values["defect_file"], "either defect_file or defect_files, not both"
+            )
         values["defect_files"] = [values.pop("defect_file")]
         values.setdefault("images", [0.0])
     for key in values:
@@ -213,7 +237,9 @@ def spec_from_mapping(data: Mapping[str, object], *, default_name: str, folder: 
             given = values[key]
             if not isinstance(given, list):
                 raise InputError(key, given, "a list, [ ... ]")
-            values[key] = tuple(_as_path(key, x, folder) for x in given) if key == "defect_files" else tuple(given)
+            values[key] = (
+                tuple(_as_path(key, x, folder) for x in given) if key == "defect_files" else tuple(given)
+            )
     return Spec(**values)  # type: ignore[arg-type]  # every field is checked again in Spec.__post_init__
 
 

@@ -1,8 +1,8 @@
 """From a specification to a hop: host cell, supercell, and the defect at each point of the path.
 
-`build_hop` is the one entry; `thick_host` makes the slab that the surface is embedded in; `describe` says in words
-what was built. Geometries here are starting points (ideal lattice, hard-sphere heights): the ground state relaxes
-them, and relaxed.py reads relaxed ones back.
+`build_hop` is the one entry; `thick_host` makes the slab that the surface is embedded in; `describe` says in
+words what was built. Geometries here are starting points (ideal lattice, hard-sphere heights): the ground
+state relaxes them, and relaxed.py reads relaxed ones back.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def _check_size(spec: Spec, size: Size) -> Size:
 
 def _adatom_hop(spec: Spec, size: Size, layers: int, vacuum: float, functional: str) -> Hop:
     contact = contact_distance(spec.metal, spec.species, functional)
-    unit = slab_unit(spec.metal, spec.facet, layers, vacuum, functional, clearance=_clearance(spec, functional))
+    unit = slab_unit(
+        spec.metal, spec.facet, layers, vacuum, functional, clearance=_clearance(spec, functional)
+    )
     host = unit.repeat(size)
     start, vector = adatom_path((spec.metal, spec.facet, spec.hop), host, functional)
     images = []
@@ -70,10 +72,14 @@ def _adatom_hop(spec: Spec, size: Size, layers: int, vacuum: float, functional: 
 
 
 def _clearance(spec: Spec, functional: str) -> float:
-    """Room for the adatom above the top layer: one neighbour distance, the height of an atom on top of another.
+    """Room for the adatom above the top layer: one neighbour distance, the height of an atom on top of
+    another.
 
-    More than any image needs; taken so that all hops on a facet share one host."""
-    return max(neighbour_distance(spec.metal, functional), contact_distance(spec.metal, spec.species, functional))
+    More than any image needs; taken so that all hops on a facet share one host.
+    """
+    return max(
+        neighbour_distance(spec.metal, functional), contact_distance(spec.metal, spec.species, functional)
+    )
 
 
 def _vacancy_hop(spec: Spec, size: Size, functional: str) -> Hop:
@@ -86,7 +92,9 @@ def _vacancy_hop(spec: Spec, size: Size, functional: str) -> Hop:
     return Hop(spec, unit, size, tuple(images), vector, symmetric=_symmetric(images[0], vector))
 
 
-def _image(fraction: float, host: Atoms, species: str, position: FloatArray, removed: tuple[int, ...]) -> Image:
+def _image(
+    fraction: float, host: Atoms, species: str, position: FloatArray, removed: tuple[int, ...]
+) -> Image:
     """Host supercell without the removed sites, and the mover as its last atom."""
     kept = np.setdiff1d(np.arange(len(host)), removed)
     atoms = host[kept] + Atoms(species, positions=[position])
@@ -100,16 +108,17 @@ def _symmetric(image: Image, vector: FloatArray) -> bool:
     return hop_is_symmetric(image, vector)
 
 
-def thick_host(spec: Spec, layers: int, vacuum: float, functional: str = "PBE",
-               relaxed: Atoms | None = None) -> tuple[Atoms, np.ndarray]:
+def thick_host(
+    spec: Spec, layers: int, vacuum: float, functional: str = "PBE", relaxed: Atoms | None = None
+) -> tuple[Atoms, np.ndarray]:
     """Thick 1x1 slab for the embedding, whose top surface coincides with that of the thin slab.
 
     Parameters
     ----------
     layers : layers of the thick slab
     vacuum : empty space below, and above the room for the adatom, Angstrom
-    relaxed : the thin slab (`Hop.host_unit`), relaxed or not; its upper interlayer spacings become those of the
-        thick slab's upper half, its lower ones those of the lower half, with the bulk spacing in between
+    relaxed : the thin slab (`Hop.host_unit`), relaxed or not; its upper interlayer spacings become those of
+        the thick slab's upper half, its lower ones those of the lower half, with the bulk spacing in between
 
     Returns
     -------
@@ -126,16 +135,22 @@ def thick_host(spec: Spec, layers: int, vacuum: float, functional: str = "PBE",
         return thick_host_from_files(spec, relaxed)
     if spec.facet == "bulk":
         raise InputError("facet", spec.facet, "a surface; a bulk host needs no thick slab")
-    thick = slab_unit(spec.metal, spec.facet, layers, vacuum, functional, clearance=_clearance(spec, functional))
+    thick = slab_unit(
+        spec.metal, spec.facet, layers, vacuum, functional, clearance=_clearance(spec, functional)
+    )
     if relaxed is None:
         return thick, np.arange(layers)
     thin_layers = len(relaxed)
     if layers < thin_layers:
         raise InputError("layers", layers, f"at least the {thin_layers} layers of the thin slab")
     if not np.allclose(relaxed.cell.array[:2], thick.cell.array[:2], atol=1e-4):
-        raise InputError("relaxed", relaxed.cell.array[:2].tolist(), f"in-plane cell {thick.cell.array[:2].tolist()}")
+        raise InputError(
+            "relaxed", relaxed.cell.array[:2].tolist(), f"in-plane cell {thick.cell.array[:2].tolist()}"
+        )
     if (np.diff(relaxed.positions[:, 2]) < 0.2).any() or set(relaxed.symbols) != {spec.metal}:
-        raise InputError("relaxed", str(relaxed.symbols), f"a 1x1 slab of {spec.metal}, layers from the bottom up")
+        raise InputError(
+            "relaxed", str(relaxed.symbols), f"a 1x1 slab of {spec.metal}, layers from the bottom up"
+        )
     return _with_spacings(thick, relaxed), np.arange(layers - thin_layers, layers)
 
 
@@ -149,53 +164,63 @@ def _with_spacings(thick: Atoms, thin: Atoms) -> Atoms:
         outer = len(thin) // 2  # the middle gap of an even slab counts as an upper and as a lower one
         outer = min(outer, len(gaps) // 2)
         gaps[:outer] = thin_gaps[:outer]
-        gaps[len(gaps) - outer:] = thin_gaps[len(thin_gaps) - outer:]
+        gaps[len(gaps) - outer :] = thin_gaps[len(thin_gaps) - outer :]
     heights = thick.positions[0, 2] + np.concatenate([[0.0], np.cumsum(gaps)])
     slab = thick.copy()
     slab.cell[2, 2] += heights[-1] - thick.positions[-1, 2]  # the vacuum stays what it was
     slab.positions[:, 2] = heights
-    # the in-plane offset of the stacking counts from the top, so that the thick slab goes on below the thin one
+    # the in-plane offset of the stacking counts from the top, so that the thick slab goes on below the thin
+    # one
     shift = thin.positions[-1, :2] - thick.positions[-1, :2]
     slab.positions[:, :2] += shift
-    slab.positions[len(thick) - len(thin):, :2] = _nearest_image(slab, thin)
+    slab.positions[len(thick) - len(thin) :, :2] = _nearest_image(slab, thin)
     return slab
 
 
 def _nearest_image(slab: Atoms, thin: Atoms) -> FloatArray:
     """In-plane positions of the thin slab, having checked that the thick one has the same stacking there."""
-    upper = slab.positions[len(slab) - len(thin):]
+    upper = slab.positions[len(slab) - len(thin) :]
     delta = np.column_stack([thin.positions[:, :2] - upper[:, :2], np.zeros(len(thin))])
-    vectors, lengths = find_mic(delta, slab.cell, pbc=(True, True, False))
+    _vectors, lengths = find_mic(delta, slab.cell, pbc=(True, True, False))
     if lengths.max() > 0.3:
-        raise InputError("relaxed", round(float(lengths.max()), 3), "the stacking of the ideal slab, within 0.3 Angstrom")
+        raise InputError(
+            "relaxed", round(float(lengths.max()), 3), "the stacking of the ideal slab, within 0.3 Angstrom"
+        )
     positions: FloatArray = thin.positions[:, :2]
     return positions
 
 
 def describe(hop: Hop) -> str:
-    """What was built, as a few lines of text: metal, facet, atoms, hop length, neighbours of the mover per image."""
+    """What was built, as a few lines of text: metal, facet, atoms, hop length, neighbours of the mover per
+    image.
+    """
     spec, n = hop.spec, hop.repeat
     structure = material(spec.metal).structure
     place = "bulk" if spec.facet == "bulk" else f"({spec.facet})"
     length = float(np.linalg.norm(hop.hop_vector))
     vector = ", ".join(f"{x:.3f}" for x in hop.hop_vector)
+    sites = len(hop.host_unit) * int(np.prod(n))
     lines = [
         f"{spec.name}: {spec.species} on {structure} {spec.metal} {place}, {spec.kind}, hop {spec.hop}",
-        f"host cell: {len(hop.host_unit)} atoms; supercell {n[0]} x {n[1]} x {n[2]} = {len(hop.host_unit) * int(np.prod(n))} sites",
+        f"host cell: {len(hop.host_unit)} atoms; supercell {n[0]} x {n[1]} x {n[2]} = {sites} sites",
         f"hop vector: ({vector}) Angstrom, length {length:.3f} Angstrom; "
         + ("the way back mirrors the way there" if hop.symmetric else "initial and final site differ"),
     ]
     for image in hop.images:
         shells = ", ".join(f"{count} at {d:.3f}" for d, count in neighbour_shells(image))
-        lines.append(f"image {image.fraction:.2f} ({image.label}): {len(image.atoms)} atoms, "
-                     f"{len(image.removed)} sites empty; neighbours of the mover: {shells} Angstrom")
+        lines.append(
+            f"image {image.fraction:.2f} ({image.label}): {len(image.atoms)} atoms, "
+            f"{len(image.removed)} sites empty; neighbours of the mover: {shells} Angstrom"
+        )
     return "\n".join(lines)
 
 
 def neighbour_shells(image: Image, within: float = 1.25) -> list[tuple[float, int]]:
     """Distances from the mover to its neighbours, nearest first, as (distance in Angstrom, how many).
 
-    All shells up to `within` times the nearest one; distances closer than 0.01 Angstrom count as one shell."""
+    All shells up to `within` times the nearest one; distances closer than 0.01 Angstrom count as one
+    shell.
+    """
     atoms, m = image.atoms, image.mover
     others = np.delete(np.arange(len(atoms)), m)
     _, d = find_mic(atoms.positions[others] - atoms.positions[m], atoms.cell, atoms.pbc)

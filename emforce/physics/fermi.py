@@ -1,0 +1,225 @@
+"""Fermi-surface properties of a host and its Green-function and current tables.
+
+    DOS = (2/N_k) sum_nk delta(E - e)                       per cell and eV
+    N_ab = (2/N_k) sum_nk delta(E - e) v_a v_b              per cell, eV A^2 (e = hbar = 1)
+    sigma = e^2 tau N / Omega,   (hbar omega_p)^2 = e^2 N / (eps0 Omega)
+    1/(rho lambda) = e^2 (2/N_k) sum_nk delta(E - e) v_b^2 / |v| / Omega
+    G0(E) = sum_nk c c^dagger g(E - e),  g = -i sqrt(pi/2)/sigma w((E - e)/(sqrt2 sigma))
+    B_b(E) = (2/N_k) sum_nk delta(E - e) v_b c c^dagger     current matrix
+
+delta is a Gaussian of width sigma and g its Hilbert partner (w: Faddeeva function): Lorentzian tails of d bands
+would spoil every one of these sums. A mesh is shifted by half a step, so that no k-point is its own negative and time
+reversal e(-k) = e(k), c(-k) = c(k)* halves the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import erfc, wofz
+
+from emforce.errors import ConvergenceError, InputError
+from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates, velocities
+from emforce.units import epsilon0
+
+#: bytes that one block of k-points may take while tables are summed
+_BLOCK_BYTES = 2**26
+
+
+def gaussian(x: Floats, sigma: float) -> Floats:
+    """delta(x) as a Gaussian of width sigma, 1/eV."""
+    return np.exp(-0.5 * (x / sigma) ** 2) / (sigma * np.sqrt(2 * np.pi))
+
+
+def gaussian_green(x: Floats, sigma: float) -> Complexes:
+    """g(x) = integral of gaussian(y)/(x - y + i0) dy, 1/eV; -Im g/pi is `gaussian`, and g -> 1/x far away."""
+    return np.asarray(-1j * np.sqrt(np.pi / 2) / sigma * wofz(x / (np.sqrt(2) * sigma)))
+
+
+def half_mesh(mesh: tuple[int, int, int]) -> Floats:
+    """One of each pair k, -k of the mesh shifted by half a step; an axis with one point stays at k = 0.
+
+    The whole mesh has prod(mesh) points; the first axis with several points must have an even number.
+    """
+    axis = next((i for i in range(3) if mesh[i] > 1), None)
+    if axis is None or mesh[axis] % 2:
+        raise InputError("mesh", mesh, "an even number of k-points along the first sampled axis")
+    half = list(mesh)
+    half[axis] //= 2
+    shift = np.where(np.array(mesh) > 1, 0.5, 0.0)
+    return (np.array(list(np.ndindex(*half))) + shift) / np.array(mesh)
+
+
+def _blocks(k: Floats, n: int) -> Iterator[Floats]:
+    size = max(1, _BLOCK_BYTES // (16 * n * n))
+    for start in range(0, len(k), size):
+        yield k[start : start + size]
+
+
+@dataclass(frozen=True)
+class FermiSurface:
+    """Numbers of a host at its Fermi energy; Gaussian delta of width `sigma`.
+
+    Attributes
+    ----------
+    fermi_energy : eV, on the energy scale of the matrices
+    dos : per eV and cell, both spins
+    n_tensor : (3, 3) N_ab, eV A^2 per cell
+    inverse_rho_lambda : (3,) per axis, 1/A^2 in units hbar/e^2 = 1 (rho lambda in A^2)
+    volume : of the cell, A^3
+    sigma : width of the delta, eV
+    mesh : k-points along each axis
+    """
+
+    fermi_energy: float
+    dos: float
+    n_tensor: Floats
+    inverse_rho_lambda: Floats
+    volume: float
+    sigma: float
+    mesh: tuple[int, int, int]
+
+    @property
+    def n_cubic(self) -> float:
+        """N averaged over the three axes, eV A^2 per cell; the N of a cubic metal."""
+        return float(np.trace(self.n_tensor) / 3)
+
+    @property
+    def plasma_energy(self) -> float:
+        """hbar omega_p of a cubic metal, eV."""
+        return float(np.sqrt(self.n_cubic / (epsilon0 * self.volume)))
+
+    def relaxation_time(self, rho: float) -> float:
+        """tau = Omega / (rho N) in hbar/eV, for a resistivity rho in Angstrom (units hbar/e^2)."""
+        return self.volume / (rho * self.n_cubic)
+
+    @property
+    def rho_lambda(self) -> float:
+        """rho times mean free path, A^2 (units hbar/e^2), averaged over the axes."""
+        return float(1 / np.mean(self.inverse_rho_lambda))
+
+
+def band_energies(matrices: LCAOMatrices, k: Floats) -> Floats:
+    """Band energies (nk, n), eV, at fractional k-points (nk, 3)."""
+    return np.concatenate([eigenstates(*matrices.at(part))[0] for part in _blocks(k, matrices.n)])
+
+
+def bands_and_velocities(matrices: LCAOMatrices, k: Floats) -> tuple[Floats, Floats]:
+    """Energies (nk, n), eV, and velocities (3, nk, n), eV A, at fractional k-points."""
+    energies, speeds = [], []
+    for part in _blocks(k, matrices.n):
+        e, c = eigenstates(*matrices.at(part))
+        energies.append(e)
+        speeds.append([velocities(c, e, *matrices.gradient(part, axis)) for axis in range(3)])
+    return np.concatenate(energies), np.concatenate(speeds, axis=1)
+
+
+def fermi_energy(energies: Floats, electrons: float, sigma: float) -> float:
+    """E_F from (2/N_k) sum erfc((e - E_F)/(sqrt2 sigma))/2 = electrons; energies (nk, n), all k of equal weight."""
+    if not 0 < electrons < 2 * energies.shape[1]:
+        raise InputError("electrons", electrons, f"between 0 and {2 * energies.shape[1]} (two per orbital)")
+
+    def excess(level: float) -> float:
+        return float(erfc((energies - level) / (np.sqrt(2) * sigma)).sum() / len(energies) - electrons)
+
+    low, high = float(energies.min()) - 10 * sigma, float(energies.max()) + 10 * sigma
+    level = brentq(excess, low, high, xtol=1e-10)
+    if abs(excess(level)) > 1e-6 * max(electrons, 1.0):
+        raise ConvergenceError(f"Fermi energy: electron count off by {excess(level):.2e}; use a denser mesh")
+    return float(level)
+
+
+def surface_from_bands(
+    energies: Floats, v: Floats, level: float, sigma: float, volume: float, mesh: tuple[int, int, int]
+) -> FermiSurface:
+    """Sums over the Fermi surface at `level` from bands (nk, n) and velocities (3, nk, n), all k of equal weight."""
+    weight = 2 / len(energies) * gaussian(energies - level, sigma)
+    speed = np.linalg.norm(v, axis=0)
+    return FermiSurface(
+        fermi_energy=level,
+        dos=float(weight.sum()),
+        n_tensor=np.einsum("kn,akn,bkn->ab", weight, v, v),
+        inverse_rho_lambda=np.array([(weight * va**2 / np.maximum(speed, 1e-12)).sum() for va in v]) / volume,
+        volume=volume,
+        sigma=sigma,
+        mesh=mesh,
+    )
+
+
+def fermi_surface(
+    matrices: LCAOMatrices, electrons: float, mesh: tuple[int, int, int], sigma: float
+) -> FermiSurface:
+    """Recount the electrons on `mesh` and sum over the Fermi surface.
+
+    Time reversal leaves N_ab, DOS and rho lambda unchanged, so half the mesh is enough. The Fermi energy of a
+    self-consistent calculation is off by up to 0.1 eV; this one is not.
+    """
+    energies, v = bands_and_velocities(matrices, half_mesh(mesh))
+    level = fermi_energy(energies, electrons, sigma)
+    return surface_from_bands(energies, v, level, sigma, matrices.volume, mesh)
+
+
+@dataclass(frozen=True)
+class HostTables:
+    """G0 and B between the orbitals `orbitals` of cells 0 and R, at several energies.
+
+    Attributes
+    ----------
+    energies : (nE,) eV
+    sigma : Gaussian width, eV
+    R : (nR, 3), closed under R -> -R
+    orbitals : (m,) orbitals of the host cell that the tables keep
+    g : (nE, nR, m, m) <0|G0(E)|R>, 1/eV
+    b : (nE, 3, nR, m, m) current matrices for a field along x, y, z, Angstrom
+    """
+
+    energies: Floats
+    sigma: float
+    R: Ints
+    orbitals: Ints
+    g: Complexes
+    b: Complexes
+
+
+def host_tables(
+    matrices: LCAOMatrices,
+    mesh: tuple[int, int, int],
+    energies: Floats,
+    sigmas: tuple[float, ...],
+    R: Ints,
+    orbitals: Ints,
+) -> list[HostTables]:
+    """Tables of G0 and B for every width in `sigmas`, from one pass over the k-mesh.
+
+    With P(R) = sum over half the mesh of exp(-2 pi i k.R) A(k), time reversal gives G(R) = P(R) + P(-R)^T and, as v is
+    odd, B(R) = P(R) - P(-R)^T. B is Hermitian in (0, R) and purely odd, which is checked by a test.
+    """
+    k = half_mesh(mesh)
+    total = int(np.prod(mesh))
+    m = len(orbitals)
+    minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
+    g = np.zeros((len(sigmas), len(energies), len(R), m * m), complex)
+    b = np.zeros((len(sigmas), len(energies), 3, len(R), m * m), complex)
+    for part in _blocks(k, matrices.n):
+        e, c = eigenstates(*matrices.at(part))
+        v = [velocities(c, e, *matrices.gradient(part, axis)) for axis in range(3)]
+        phase = np.exp(-2j * np.pi * (R @ part.T))
+        kept = c[:, orbitals, :]
+        kept_dagger = kept.conj().swapaxes(1, 2)
+        for i, sigma in enumerate(sigmas):
+            for j, energy in enumerate(energies):
+                green = (kept * gaussian_green(energy - e, sigma)[:, None, :]) @ kept_dagger
+                g[i, j] += phase @ green.reshape(len(part), -1)
+                delta = 2 * gaussian(energy - e, sigma)
+                near = np.flatnonzero((delta > 1e-14 * delta.max()).any(axis=0))
+                for axis in range(3):
+                    current = (kept[:, :, near] * (delta * v[axis])[:, None, near]) @ kept_dagger[:, near, :]
+                    b[i, j, axis] += phase @ current.reshape(len(part), -1)
+    g = g.reshape(len(sigmas), len(energies), len(R), m, m)
+    b = b.reshape(len(sigmas), len(energies), 3, len(R), m, m)
+    g = (g + g[:, :, minus].swapaxes(-1, -2)) / total
+    b = (b - b[:, :, :, minus].swapaxes(-1, -2)) / total
+    return [HostTables(np.array(energies), s, R, np.array(orbitals), g[i], b[i]) for i, s in enumerate(sigmas)]

@@ -1,0 +1,193 @@
+"""Matrices of a crystal in a local, non-orthogonal basis: H(R), S(R) -> H(k), S(k), bands, velocities.
+
+Convention: A(k) = sum_R exp(2 pi i k.R) <0|A|R> with k and R in units of the reciprocal and direct lattice,
+so that an eigenvector c(k) is the amplitude exp(2 pi i k.R) c on the orbitals of cell R.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emforce.errors import InputError
+
+Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
+Ints = NDArray[np.int64]
+
+
+def _frozen(array: NDArray[np.generic], dtype: type) -> NDArray[np.generic]:
+    out = np.array(array, dtype=dtype)
+    out.setflags(write=False)
+    return out
+
+
+@dataclass(frozen=True)
+class LCAOMatrices:
+    """Real-space Hamiltonian and overlap of a periodic system.
+
+    Attributes
+    ----------
+    cell : (3, 3) lattice vectors as rows, Angstrom
+    positions : (atoms, 3) Cartesian positions, Angstrom
+    orbitals : (atoms,) number of orbitals of each atom; orbitals are ordered by atom
+    R : (nR, 3) lattice translations, closed under R -> -R
+    h : (nR, n, n) <0|H|R>, eV, real (no magnetic field, no spin-orbit coupling)
+    s : (nR, n, n) <0|S|R>
+    """
+
+    cell: Floats
+    positions: Floats
+    orbitals: Ints
+    R: Ints
+    h: Floats
+    s: Floats
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("cell", float), ("positions", float), ("orbitals", int), ("R", int), ("h", float), ("s", float)):
+            object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
+        n = int(self.orbitals.sum())
+        for name in ("h", "s"):
+            shape = getattr(self, name).shape
+            if shape != (len(self.R), n, n):
+                raise InputError(f"LCAOMatrices.{name}", shape, f"shape {(len(self.R), n, n)}")
+        if len(self.positions) != len(self.orbitals):
+            raise InputError("LCAOMatrices.positions", len(self.positions), f"{len(self.orbitals)} atoms")
+
+    @property
+    def n(self) -> int:
+        """Number of orbitals in the cell."""
+        return int(self.orbitals.sum())
+
+    @cached_property
+    def offsets(self) -> Ints:
+        """(atoms + 1,) first orbital of each atom, and the total at the end."""
+        return np.concatenate([[0], np.cumsum(self.orbitals)])
+
+    @property
+    def volume(self) -> float:
+        """Cell volume, Angstrom^3."""
+        return float(abs(np.linalg.det(self.cell)))
+
+    @cached_property
+    def _index(self) -> dict[tuple[int, int, int], int]:
+        return {(int(r[0]), int(r[1]), int(r[2])): i for i, r in enumerate(self.R)}
+
+    def block(self, R: tuple[int, int, int]) -> tuple[Floats, Floats]:
+        """<0|H|R> and <0|S|R>; zeros where the crystal has no such pair."""
+        i = self._index.get(R)
+        if i is None:
+            zero = np.zeros((self.n, self.n))
+            return zero, zero
+        return self.h[i], self.s[i]
+
+    def at(self, k: Floats) -> tuple[Complexes, Complexes]:
+        """H(k), S(k), each (nk, n, n), at fractional k-points (nk, 3)."""
+        phase = np.exp(2j * np.pi * (np.atleast_2d(k) @ self.R.T))
+        return _sum(phase, self.h), _sum(phase, self.s)
+
+    def gradient(self, k: Floats, axis: int) -> tuple[Complexes, Complexes]:
+        """dH/dk and dS/dk along Cartesian `axis`, each (nk, n, n), eV Angstrom and Angstrom."""
+        phase = np.exp(2j * np.pi * (np.atleast_2d(k) @ self.R.T))
+        weighted = phase * (1j * (self.R @ self.cell)[:, axis])
+        return _sum(weighted, self.h), _sum(weighted, self.s)
+
+    def shifted(self, energy: float) -> LCAOMatrices:
+        """Return the same system with its energy zero moved: H + energy S."""
+        return LCAOMatrices(self.cell, self.positions, self.orbitals, self.R, self.h + energy * self.s, self.s)
+
+
+def _sum(phase: Complexes, a: Floats) -> Complexes:
+    nk, nr = phase.shape
+    flat = a.reshape(nr, -1)
+    out = np.empty((nk, flat.shape[1]), complex)
+    out.real = phase.real @ flat
+    out.imag = phase.imag @ flat
+    return out.reshape((nk,) + a.shape[1:])
+
+
+def eigenstates(h: Complexes, s: Complexes) -> tuple[Floats, Complexes]:
+    """Solve H c = e S c for a stack of matrices; c^dagger S c = 1.
+
+    Parameters
+    ----------
+    h, s : (nk, n, n) Hermitian, s positive definite
+
+    Returns
+    -------
+    energies (nk, n) ascending, eV; vectors (nk, n, n), a column a state
+    """
+    lower = np.linalg.cholesky(s)
+    inverse = np.linalg.inv(lower)
+    inverse_dagger = inverse.conj().swapaxes(-1, -2)
+    energies, u = np.linalg.eigh(inverse @ h @ inverse_dagger)
+    return energies, inverse_dagger @ u
+
+
+def velocities(c: Complexes, energies: Floats, dh: Complexes, ds: Complexes) -> Floats:
+    """v_n = c_n^dagger (dH/dk - e_n dS/dk) c_n, in eV Angstrom, shape (nk, n)."""
+    cc = c.conj()
+    return np.real(np.einsum("kmn,kmn->kn", cc, dh @ c) - energies * np.einsum("kmn,kmn->kn", cc, ds @ c))
+
+
+def real_space(
+    cell: Floats,
+    positions: Floats,
+    orbitals: Ints,
+    mesh: tuple[int, int, int],
+    h_k: Complexes,
+    s_k: Complexes,
+) -> LCAOMatrices:
+    """H(R), S(R) from H(k), S(k) on a full Gamma-centred mesh.
+
+    A(R) = (1/N) sum_k exp(-2 pi i k.R) A(k). The mesh knows R only modulo its size N; every pair of atoms is given
+    to the image in which the two are nearest, shared evenly where several are equally near, so that bands between
+    mesh points are right (the Wigner-Seitz rule).
+
+    Parameters
+    ----------
+    h_k, s_k : (N1 N2 N3, n, n) at k = (i1/N1, i2/N2, i3/N3), last index fastest, in this module's Bloch convention
+    """
+    mesh_v = np.array(mesh)
+    grid = np.array(list(np.ndindex(*mesh)))
+    k = grid / mesh_v
+    inverse_phase = np.exp(-2j * np.pi * (grid @ k.T)) / len(grid)
+    n = h_k.shape[1]
+    h_r = np.real(inverse_phase @ h_k.reshape(len(grid), -1)).reshape(-1, n, n)
+    s_r = np.real(inverse_phase @ s_k.reshape(len(grid), -1)).reshape(-1, n, n)
+
+    periodic = mesh_v > 1
+    images = np.array(list(np.ndindex(*np.where(periodic, 5, 1)))) - np.where(periodic, 2, 0)
+    candidates = grid[:, None, :] + images[None, :, :] * mesh_v  # (nR, images, 3)
+    offsets = np.concatenate([[0], np.cumsum(orbitals)])
+    tables: dict[tuple[int, int, int], tuple[Floats, Floats]] = {}
+    for a in range(len(orbitals)):
+        rows = slice(offsets[a], offsets[a + 1])
+        for b in range(len(orbitals)):
+            cols = slice(offsets[b], offsets[b + 1])
+            distance = np.linalg.norm(candidates @ cell + positions[b] - positions[a], axis=2)
+            nearest = distance < distance.min(axis=1, keepdims=True) + 1e-4
+            for i in range(len(grid)):
+                picks = np.flatnonzero(nearest[i])
+                if np.abs(h_r[i, rows, cols]).max() < 1e-12 and np.abs(s_r[i, rows, cols]).max() < 1e-14:
+                    continue
+                for j in picks:
+                    R = (int(candidates[i, j, 0]), int(candidates[i, j, 1]), int(candidates[i, j, 2]))
+                    if R not in tables:
+                        tables[R] = (np.zeros((n, n)), np.zeros((n, n)))
+                        minus = (-R[0], -R[1], -R[2])
+                        if minus not in tables:
+                            tables[minus] = (np.zeros((n, n)), np.zeros((n, n)))
+                    tables[R][0][rows, cols] += h_r[i, rows, cols] / len(picks)
+                    tables[R][1][rows, cols] += s_r[i, rows, cols] / len(picks)
+    R_list = np.array(sorted(tables))
+    h = np.array([tables[tuple(r)][0] for r in R_list])
+    s = np.array([tables[tuple(r)][1] for r in R_list])
+    # Hermiticity A(-R) = A(R)^T holds up to rounding of the mesh sums; make it exact.
+    minus_index = [int(np.flatnonzero((R_list == -r).all(axis=1))[0]) for r in R_list]
+    h = 0.5 * (h + h[minus_index].swapaxes(1, 2))
+    s = 0.5 * (s + s[minus_index].swapaxes(1, 2))
+    return LCAOMatrices(cell, positions, orbitals, R_list, h, s)

@@ -1,0 +1,259 @@
+"""What a defect changes: the matrices of a defect supercell against those of its host, around the mover.
+
+Only pairs of atoms inside the Wigner-Seitz cell of the supercell around the mover are unique, so each atom is taken at
+its image nearest to the mover. The defect's energy zero is aligned with the host's on the atoms farthest away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from emforce.errors import InputError
+from emforce.physics.embedding import RegionSites
+from emforce.physics.lcao import Floats, Ints, LCAOMatrices
+
+
+@dataclass(frozen=True)
+class Images:
+    """Each defect atom at its image nearest to the mover.
+
+    Attributes
+    ----------
+    shifts : (atoms, 3) supercell translation of each atom
+    positions : (atoms, 3) position of that image, A
+    distances : (atoms,) from the mover, A
+    """
+
+    shifts: Ints
+    positions: Floats
+    distances: Floats
+
+
+def nearest_images(positions: Floats, cell: Floats, periodic: tuple[bool, bool, bool], centre: Floats) -> Images:
+    """Nearest image of each atom to `centre` under the supercell's translations."""
+    reach = [range(-2, 3) if p else range(1) for p in periodic]
+    shifts = np.array([(i, j, k) for i in reach[0] for j in reach[1] for k in reach[2]])
+    vectors = positions[:, None, :] + (shifts @ cell)[None] - centre
+    lengths = np.linalg.norm(vectors, axis=2)
+    # ties are broken by order, with a tolerance, so that rounding cannot split a symmetric pair at random
+    best = np.argmax(lengths < lengths.min(axis=1, keepdims=True) + 1e-6, axis=1)
+    pick = np.arange(len(positions))
+    return Images(shifts[best], vectors[pick, best] + centre, lengths[pick, best])
+
+
+def gather(matrices: LCAOMatrices, mesh: tuple[int, int, int], shifts: Ints) -> tuple[Floats, Floats]:
+    """Dense H and S (n, n) between the images `shifts` of all atoms of a supercell.
+
+    `matrices` holds R folded on `mesh` (as `folded` returns it); a pair at translation R reads R modulo the mesh.
+    """
+    n = matrices.n
+    offsets = matrices.offsets
+    where = {tuple(int(x) for x in np.mod(r, mesh)): i for i, r in enumerate(matrices.R)}
+    h, s = np.empty((n, n)), np.empty((n, n))
+    for a in range(len(shifts)):
+        rows = slice(offsets[a], offsets[a + 1])
+        index = [where[tuple(int(x) for x in np.mod(shifts[b] - shifts[a], mesh))] for b in range(len(shifts))]
+        for b, i in enumerate(index):
+            cols = slice(offsets[b], offsets[b + 1])
+            h[rows, cols] = matrices.h[i, rows, cols]
+            s[rows, cols] = matrices.s[i, rows, cols]
+    return h, s
+
+
+def host_matrix(host: LCAOMatrices, sites: RegionSites) -> tuple[Floats, Floats]:
+    """Dense H and S of the perfect host between the orbitals of `sites`."""
+    offsets = host.offsets
+    sizes = [int(host.orbitals[a]) for a in sites.atoms]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    n = int(starts[-1])
+    h, s = np.empty((n, n)), np.empty((n, n))
+    for i in range(len(sizes)):
+        rows = slice(offsets[sites.atoms[i]], offsets[sites.atoms[i] + 1])
+        for j in range(len(sizes)):
+            R = tuple(int(x) for x in sites.cells[j] - sites.cells[i])
+            block_h, block_s = host.block((R[0], R[1], R[2]))
+            cols = slice(offsets[sites.atoms[j]], offsets[sites.atoms[j] + 1])
+            h[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = block_h[rows, cols]
+            s[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = block_s[rows, cols]
+    return h, s
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """Everything about a defect that the embedding needs, on all atoms of its supercell.
+
+    Orbitals are ordered: those of host sites that carry an atom (in the order of `sites`), then new ones.
+
+    Attributes
+    ----------
+    sites : host sites that carry an atom of the defect
+    removed : host sites without an atom
+    site_distance, removed_distance : from the mover, A
+    site_orbitals : (sites,) orbitals per site; new_orbitals: number of orbitals the host does not have
+    dh, ds : (n, n) H' - H and S' - S, on the aligned energy scale of the host; on new orbitals H' and S' themselves
+    gradient_h, gradient_s : (3, n, n) dH'/du and dS'/du along x, y, z; NaN along an axis that was not computed
+    alignment : energy that was subtracted, eV; far_deviation: what the far atoms' on-site energies still scatter by, eV
+    curvature : norm of the second difference over that of the first, a measure of the finite-difference error
+    """
+
+    sites: RegionSites
+    removed: RegionSites
+    site_distance: Floats
+    removed_distance: Floats
+    site_orbitals: Ints
+    new_orbitals: int
+    dh: Floats
+    ds: Floats
+    gradient_h: Floats
+    gradient_s: Floats
+    alignment: float
+    far_deviation: float
+    curvature: float
+
+    def __post_init__(self) -> None:
+        n = int(self.site_orbitals.sum()) + self.new_orbitals
+        for name, shape in (("dh", (n, n)), ("ds", (n, n)), ("gradient_h", (3, n, n)), ("gradient_s", (3, n, n))):
+            if getattr(self, name).shape != shape:
+                raise InputError(f"Perturbation.{name}", getattr(self, name).shape, f"shape {shape}")
+
+
+def on_site_shift(h: Floats, s: Floats, h0: Floats, slices: list[slice]) -> Floats:
+    """Shift of each atom's on-site energies, trace of S^-1 (H' - H) per orbital, eV."""
+    return np.array([np.trace(np.linalg.solve(s[c, c], h[c, c] - h0[c, c])) / (c.stop - c.start) for c in slices])
+
+
+def decode_sites(index: Ints, repeat: tuple[int, int, int], atoms_per_cell: int, shifts: Ints) -> RegionSites:
+    """Host cell and atom of supercell sites numbered as by repetition (first axis slowest, atoms fastest)."""
+    cell_number, atom = np.divmod(np.asarray(index, int), atoms_per_cell)
+    cells = np.array(np.unravel_index(cell_number, repeat)).T
+    return RegionSites(cells + shifts * np.array(repeat), atom)
+
+
+@dataclass(frozen=True)
+class DefectGeometry:
+    """Where the atoms of a defect supercell sit on the host.
+
+    Attributes
+    ----------
+    cell : (3, 3) of the supercell; periodic : per axis
+    repeat : the supercell is the host cell repeated so often
+    positions : (atoms, 3) of the defect at its hop position, A
+    mover : index of the mover
+    site_of_atom : (atoms,) host-supercell site, -1 for an atom that the host does not have
+    removed : host-supercell sites without an atom
+    host_positions : (sites, 3) of the host supercell
+    """
+
+    cell: Floats
+    periodic: tuple[bool, bool, bool]
+    repeat: tuple[int, int, int]
+    positions: Floats
+    mover: int
+    site_of_atom: Ints
+    removed: Ints
+    host_positions: Floats
+
+
+def wrap_shifts(positions: Floats, cell: Floats, periodic: tuple[bool, bool, bool]) -> Ints:
+    """Translation (atoms, 3) by which wrapping into the cell moves each atom, as GPAW does it: 0 for atoms inside."""
+    scaled = np.linalg.solve(cell.T, positions.T).T
+    return np.asarray(-np.floor(scaled).astype(int) * np.array(periodic))
+
+
+def perturbation(
+    host: LCAOMatrices,
+    defect: LCAOMatrices,
+    displaced: dict[int, tuple[LCAOMatrices, LCAOMatrices, float]],
+    geometry: DefectGeometry,
+    mesh: tuple[int, int, int],
+) -> Perturbation:
+    """Difference of a defect from its host and its derivative with respect to the mover's position.
+
+    Parameters
+    ----------
+    host : matrices of the host cell, every pair at its nearest image
+    defect : matrices of the supercell on the folded mesh; translations refer to `geometry.positions`
+    displaced : {axis: (matrices at +delta, at -delta, delta in A)}, same folding
+    mesh : k-mesh of the supercell's matrices
+
+    Raises
+    ------
+    InputError if host and defect do not match
+    """
+    images = nearest_images(geometry.positions, geometry.cell, geometry.periodic, geometry.positions[geometry.mover])
+    per_cell = len(host.orbitals)
+    order = np.concatenate([np.flatnonzero(geometry.site_of_atom >= 0), np.flatnonzero(geometry.site_of_atom < 0)])
+    on_site = order[geometry.site_of_atom[order] >= 0]
+    host_images = _site_shifts(geometry, on_site, images)
+    sites = decode_sites(geometry.site_of_atom[on_site], geometry.repeat, per_cell, host_images)
+    if not np.array_equal(host.orbitals[sites.atoms], defect.orbitals[on_site]):
+        raise InputError("defect", "orbitals per atom", "the same number as on the host site it sits on")
+
+    orbital_order = np.concatenate([np.arange(defect.offsets[a], defect.offsets[a + 1]) for a in order])
+    pick = np.ix_(orbital_order, orbital_order)
+
+    def dense(matrices: LCAOMatrices) -> tuple[Floats, Floats]:
+        h, s = gather(matrices, mesh, images.shifts)
+        return h[pick], s[pick]
+
+    h1, s1 = dense(defect)
+    h0, s0 = host_matrix(host, sites)
+    n0 = len(h0)
+    sizes = host.orbitals[sites.atoms]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    slices = [slice(int(starts[i]), int(starts[i + 1])) for i in range(len(sizes))]
+    distance = images.distances[on_site]
+    far = np.flatnonzero(distance >= np.quantile(distance, 0.7) - 1e-6)
+    shift = on_site_shift(h1, s1, h0, slices)
+    alignment = float(shift[far].mean())
+    h1 = h1 - alignment * s1
+
+    gradient_h = np.full((3, len(h1), len(h1)), np.nan)
+    gradient_s = np.full((3, len(h1), len(h1)), np.nan)
+    curvature = 0.0
+    for axis, (plus, minus, delta) in displaced.items():
+        (hp, sp), (hm, sm) = dense(plus), dense(minus)
+        hp = hp - (alignment + _far_shift(hp - alignment * sp, sp, h1, slices, far)) * sp
+        hm = hm - (alignment + _far_shift(hm - alignment * sm, sm, h1, slices, far)) * sm
+        gradient_h[axis] = (hp - hm) / (2 * delta)
+        gradient_s[axis] = (sp - sm) / (2 * delta)
+        ratio = np.linalg.norm(hp + hm - 2 * h1) / max(float(np.linalg.norm(hp - hm)), 1e-300)
+        curvature = max(curvature, float(ratio))
+
+    dh, ds = h1.copy(), s1.copy()
+    dh[:n0, :n0] -= h0
+    ds[:n0, :n0] -= s0
+    removed_images = nearest_images(
+        geometry.host_positions[geometry.removed].reshape(-1, 3),
+        geometry.cell,
+        geometry.periodic,
+        geometry.positions[geometry.mover],
+    )
+    return Perturbation(
+        sites=sites,
+        removed=decode_sites(geometry.removed, geometry.repeat, per_cell, removed_images.shifts),
+        site_distance=distance,
+        removed_distance=removed_images.distances,
+        site_orbitals=np.asarray(sizes),
+        new_orbitals=len(h1) - n0,
+        dh=dh,
+        ds=ds,
+        gradient_h=gradient_h,
+        gradient_s=gradient_s,
+        alignment=alignment,
+        far_deviation=float(shift[far].std()),
+        curvature=curvature,
+    )
+
+
+def _far_shift(h: Floats, s: Floats, reference: Floats, slices: list[slice], far: Ints) -> float:
+    return float(on_site_shift(h, s, reference, [slices[i] for i in far]).mean())
+
+
+def _site_shifts(geometry: DefectGeometry, on_site: Ints, images: Images) -> Ints:
+    """Supercell translation of the host site under each atom's nearest image (a relaxed atom may cross a cell face)."""
+    sites = geometry.host_positions[geometry.site_of_atom[on_site]]
+    gap = np.linalg.solve(geometry.cell.T, (images.positions[on_site] - sites).T).T
+    return np.asarray(np.round(gap).astype(int) * np.array(geometry.periodic))

@@ -71,14 +71,16 @@ def _column(key: Key) -> sa.Column[Any]:
 _metadata = sa.MetaData()
 _meta = sa.Table("meta", _metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text))
 _hosts = sa.Table(
-    "hosts", _metadata,
+    "hosts",
+    _metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("content_hash", sa.Text, nullable=False),
     *(_column(key) for key in HOST_KEYS if key.stored),
     sqlite_autoincrement=True,
 )
 _records = sa.Table(
-    "records", _metadata,
+    "records",
+    _metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("content_hash", sa.Text, nullable=False),
     sa.Column("host_id", sa.Integer, sa.ForeignKey("hosts.id"), nullable=True),
@@ -225,7 +227,8 @@ class Database:
     def hosts(self, *, metal: str | None = None, facet: str | None = None) -> list[Host]:
         """The newest host of each metal, facet, basis and preset, whatever its status."""
         return [
-            Host.from_document(row) for row in self.host_rows()
+            Host.from_document(row)
+            for row in self.host_rows()
             if metal in (None, row["metal"]) and facet in (None, row["facet"])
         ]
 

@@ -48,8 +48,12 @@ def collect(
     rho_source : source of the resistivity that turns K into Z
     """
     return {
-        **versions(), "git_commit": git_commit(), "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "settings_hash": settings_hash, "structure_hash": structure_hash, "host_check": host_check,
+        **versions(),
+        "git_commit": git_commit(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "settings_hash": settings_hash,
+        "structure_hash": structure_hash,
+        "host_check": host_check,
         "rho_source": rho_source,
     }
 

@@ -23,12 +23,28 @@ from .stored import SYMBOL, Array, Check, Stored
 SITES = "initial, saddle, final, s=<fraction>, hop average"
 #: what the provenance of a served record must hold
 PROVENANCE = (
-    "emforce", "gpaw", "ase", "numpy", "python", "settings_hash", "structure_hash", "git_commit", "created",
-    "host_check", "rho_source",
+    "emforce",
+    "gpaw",
+    "ase",
+    "numpy",
+    "python",
+    "settings_hash",
+    "structure_hash",
+    "git_commit",
+    "created",
+    "host_check",
+    "rho_source",
 )
 #: parts of the wind uncertainty that every record states, if only as "not estimated" (nan)
 SIGMA_PARTS = (
-    "fermi_energy", "smearing", "region", "finite_difference", "layers", "mesh", "geometry", "basis",
+    "fermi_energy",
+    "smearing",
+    "region",
+    "finite_difference",
+    "layers",
+    "mesh",
+    "geometry",
+    "basis",
 )
 HOP_AVERAGE = "hop average"
 _SITE = re.compile(r"initial|saddle|final|hop average|s=(0(\.\d+)?|1(\.0+)?)")
@@ -162,10 +178,18 @@ class Record(Stored):
         missing = [name for name in PROVENANCE if not self.provenance.get(name)]
         found = [
             Check("K and sigma are finite", float(finite), 1.0, ">="),
-            Check("sigma = parts in quadrature", abs(self.k_wind_sigma_uohm_cm - parts),
-                  1e-9 * max(parts, 1.0), "<=", "µΩ cm"),
-            Check(f"provenance is complete{', missing ' + ', '.join(missing) if missing else ''}",
-                  float(len(missing)), 0.0),
+            Check(
+                "sigma = parts in quadrature",
+                abs(self.k_wind_sigma_uohm_cm - parts),
+                1e-9 * max(parts, 1.0),
+                "<=",
+                "µΩ cm",
+            ),
+            Check(
+                f"provenance is complete{', missing ' + ', '.join(missing) if missing else ''}",
+                float(len(missing)),
+                0.0,
+            ),
         ]
         projected = along(self.k_tensor_uohm_cm, self.hop_vector_angstrom)
         if self.site != HOP_AVERAGE and math.isfinite(projected):

@@ -48,16 +48,23 @@ class Check:
     def document(self) -> Document:
         """As stored: the fields and the verdict."""
         return {
-            "name": self.name, "value": _plain(self.value), "comparison": self.comparison,
-            "limit": _plain(self.limit), "unit": self.unit, "passed": self.passed,
+            "name": self.name,
+            "value": _plain(self.value),
+            "comparison": self.comparison,
+            "limit": _plain(self.limit),
+            "unit": self.unit,
+            "passed": self.passed,
         }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Rebuild; the stored verdict is left out (`emforce check` compares it)."""
         return cls(
-            document["name"], _number(document["value"]), _number(document["limit"]),
-            document["comparison"], document.get("unit", ""),
+            document["name"],
+            _number(document["value"]),
+            _number(document["limit"]),
+            document["comparison"],
+            document.get("unit", ""),
         )
 
     def __str__(self) -> str:

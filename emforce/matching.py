@@ -80,8 +80,7 @@ def hop_from_files(spec: Spec) -> Hop:
             )
     from emforce.site_symmetry import hop_is_symmetric
 
-    symmetric = spec.images[0] == 0 and hop_is_symmetric(images[0], vector)
-    return Hop(spec, unit, repeat, images, vector, symmetric=symmetric)
+    return Hop(spec, unit, repeat, images, vector, symmetric=hop_is_symmetric(images[0], vector))
 
 
 def match_sites(atoms: Atoms, host: Atoms, tolerance: float = SITE_TOLERANCE) -> IntArray:
@@ -189,7 +188,8 @@ def _off_the_faces(
             values = np.concatenate(
                 [values, *(d.cell.scaled_positions(d.positions)[:, axis] % 1.0 for d in defects)]
             )
-        if (np.minimum(values, 1 - values) * heights[axis]).min() < FACE_MARGIN:
+        near_face = (np.minimum(values, 1 - values) * heights[axis]).min() < FACE_MARGIN
+        if near_face or (not pbc[axis] and _split(values)):
             shift[axis] = middle_of_gap(values)
     host = Atoms(numbers=unit.numbers, cell=unit.cell, pbc=pbc, scaled_positions=(scaled - shift) % 1.0)
     if face_distances(host).min() < FACE_MARGIN:
@@ -253,11 +253,19 @@ def _into_open_cell(slab: Atoms) -> Atoms:
     """A slab whose atoms lie between the faces of the third axis, the vacuum split between both sides."""
     scaled = slab.cell.scaled_positions(slab.positions) % 1.0
     height = 1.0 / np.linalg.norm(np.linalg.inv(slab.cell.array), axis=0)[2]
-    if (np.minimum(scaled[:, 2], 1 - scaled[:, 2]) * height).min() < FACE_MARGIN:
+    near_face = (np.minimum(scaled[:, 2], 1 - scaled[:, 2]) * height).min() < FACE_MARGIN
+    if near_face or _split(scaled[:, 2]):
         scaled[:, 2] = (scaled[:, 2] - middle_of_gap(scaled[:, 2])) % 1.0
     result = slab.copy()
     result.positions[:] = scaled @ slab.cell.array
     return result
+
+
+def _split(scaled: FloatArray) -> bool:
+    """Whether a slab is cut by the cell faces: its widest gap, the vacuum, lies inside of the cell."""
+    values = np.sort(scaled)
+    inside = float(np.diff(values).max()) if len(values) > 1 else 0.0
+    return inside > values[0] + 1.0 - values[-1] + 1e-6
 
 
 def _matched_image(name: Path, fraction: float, defect: Atoms, mover: int, host: Atoms) -> Image:

@@ -259,4 +259,7 @@ def _check_text(field: str, value: object, pattern: str, allowed: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether a value is a finite number; integers too large for a float, which TOML allows, are not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return -1e300 < value < 1e300

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, make_url
@@ -134,12 +135,12 @@ class Database:
 
     def __init__(self, location: str | Path | None = None, *, create: bool = False) -> None:
         self.url = resolve(location)
-        self.name = self.url.database if self._sqlite else self.url.render_as_string(hide_password=True)
+        self.name = str(self.url.database if self._sqlite else self.url.render_as_string(hide_password=True))
         if self._sqlite:
             self._prepare_file(Path(str(self.url.database)), create)
         try:
             self._engine = sa.create_engine(
-                self.url,
+                self._readable_url(create),
                 # a connection per transaction: the last one to close folds the log into the file
                 poolclass=sa.pool.NullPool if self._sqlite else None,
                 connect_args={"timeout": _BUSY_TIMEOUT_S} if self._sqlite else {},
@@ -260,6 +261,14 @@ class Database:
             _write_ahead(path)
         except (OSError, sqlite3.Error) as error:
             raise StoreError(f"{path}: cannot write the database: {error}") from None
+
+    def _readable_url(self, create: bool) -> URL:
+        """The URL to connect to; write-ahead mode needs help in a folder that we may only read."""
+        path = Path(self.name)
+        if not self._sqlite or create or os.access(path.parent, os.W_OK):
+            return self.url
+        query = {"mode": "ro", "immutable": "1", "uri": "true"}
+        return self.url.set(database=f"file:{quote(str(path.resolve()))}", query=query)
 
     def _on_connect(self, connection: Any, _: object) -> None:
         if self._sqlite:

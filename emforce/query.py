@@ -31,7 +31,7 @@ TABLE_TEMPERATURES_K = (300.0, 400.0, 600.0, 800.0)
 #: resistivity in µΩ cm of a metal (symbol) at a temperature in K; InputError outside its range
 Resistivity = Callable[[str, float], float]
 
-_CONDITION = re.compile(r"([A-Za-z]\w*)\s*(!=|<=|>=|=|<|>)\s*")
+_CONDITION = re.compile(r"(?<!\S)([A-Za-z]\w*)\s*(!=|<=|>=|=|<|>)\s*")
 _GRAMMAR = "conditions such as metal=W, site=saddle, z_wind<-6"
 
 
@@ -58,7 +58,9 @@ def parse(filters: Sequence[str]) -> list[Condition]:
     """
     text = " ".join(filters).strip()
     found = list(_CONDITION.finditer(text))
-    if text and (not found or found[0].start() > 0):
+    if not text:
+        return []
+    if not found or found[0].start() > 0:
         raise InputError("filter", text[: found[0].start()].strip() if found else text, _GRAMMAR)
     ends = [match.start() for match in found[1:]] + [len(text)]
     return [

@@ -8,7 +8,6 @@ no failure of the database: they are not served.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -96,8 +95,8 @@ def _rebuilt(name: str, kind: type[Record] | type[Host], document: Document) -> 
 def _served(name: str, document: Document, resistivity: Resistivity) -> list[Finding]:
     try:
         row = evaluate(document, _TEMPERATURE_K, resistivity)
-        K, rho = document["k_wind_uohm_cm"], row["rho_uohm_cm"]
-        difference = abs(row["z_wind"] * rho - K) if math.isfinite(rho) and rho > 0 else math.nan
+        K = document["k_wind_uohm_cm"]
+        difference = abs(row["z_wind"] * row["rho_uohm_cm"] - K)
     except (EmforceError, TypeError) as error:
         return [Finding(name, "z_wind = K/rho", str(error), False)]
     check = Check("z_wind = K/rho", difference, 1e-9 * max(abs(K), 1.0), "<=", "µΩ cm")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from .database import Condition, Database, Operator
-from .errors import InputError
+from .errors import CheckError, InputError
 from .keys import KEYS, Key, key
 from .record import HOP_AVERAGE, direction
 from .stored import Document
@@ -148,6 +148,8 @@ def select(
 def evaluate(row: Document, temperature_K: float, resistivity: Resistivity = bulk_resistivity) -> Document:
     """A stored row with all keys of `KEYS`, those that depend on the temperature included."""
     rho = resistivity(str(row["metal"]), temperature_K)
+    if not 0 < rho < math.inf:
+        raise CheckError(f"rho of {row['metal']} at {temperature_K:g} K is {rho} µΩ cm, not a positive number")
     K, sigma = row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"]
     values = {
         "temperature_K": temperature_K,

@@ -18,6 +18,8 @@ MELTING_K = {"Cu": 1357.0, "W": 3695.0, "Al": 933.0}
 
 def resistivity(metal: str, temperature_K: float) -> float:
     """A made-up resistivity with the interface of the real one."""
+    if metal not in MELTING_K:
+        raise InputError("metal", metal, ", ".join(MELTING_K))
     if temperature_K > MELTING_K[metal]:
         raise InputError("temperature", temperature_K, f"below {MELTING_K[metal]} K, melting of {metal}")
     return {"Cu": 1.7, "W": 5.4, "Al": 2.7}[metal] * (temperature_K / 300) ** 1.1

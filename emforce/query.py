@@ -149,7 +149,7 @@ def evaluate(row: Document, temperature_K: float, resistivity: Resistivity = bul
     """A stored row with all keys of `KEYS`, those that depend on the temperature included."""
     rho = resistivity(str(row["metal"]), temperature_K)
     if not 0 < rho < math.inf:
-        raise CheckError(f"rho of {row['metal']} at {temperature_K:g} K is {rho} µΩ cm, not a positive number")
+        raise CheckError(f"rho of {row['metal']} at {temperature_K:g} K is {rho} µΩ cm, not positive")
     K, sigma = row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"]
     values = {
         "temperature_K": temperature_K,

@@ -10,7 +10,6 @@ from test_query import resistivity
 from emforce.audit import audit, report
 from emforce.database import Database
 
-
 TOO_LARGE = {"name": "a", "value": 2, "comparison": "<=", "limit": 1}
 
 

@@ -102,7 +102,11 @@ if [ ! -s "$uv_pin" ]; then
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$uv_pin"
 
-is_built() {  # the compiled part of GPAW is there and of the kind asked for
+is_built() {  # the compiled part of GPAW is there, of the kind asked for, and made with this siteconfig
+    [ "$(cat "$venv/.emforce-gpaw" 2>/dev/null)" = "$key" ] && is_kind
+}
+
+is_kind() {
     "$venv/bin/python" -c '
 import sys
 import _gpaw
@@ -118,11 +122,15 @@ uv_install() {
         --config-settings-package "gpaw:emforce-build=$build-$key" "$@"
 }
 say "installing pinned packages and compiling GPAW (about a minute)"
+if [ ! -e "$venv/bin/gpaw" ]; then
+    echo "$key" >"$venv/.emforce-gpaw"
+fi
 uv_install --require-hashes -r requirements.lock
 if ! is_built; then
-    say "the GPAW found is not a working $build build; compiling it again"
+    say "the GPAW found is not a $build build made with $siteconfig; compiling it again"
     uv_install --no-cache --reinstall-package gpaw --require-hashes -r requirements.lock
-    if ! is_built; then
+    echo "$key" >"$venv/.emforce-gpaw"
+    if ! is_kind; then
         echo "setup: GPAW was compiled but is not a working $build build; see: $venv/bin/gpaw info" >&2
         exit 1
     fi

@@ -1,4 +1,4 @@
-"""The error tree: messages that say what, which value and what to do; errors that survive the way between processes."""
+"""The error tree: one-line messages with field, value and what is allowed; errors survive pickling."""
 
 from __future__ import annotations
 

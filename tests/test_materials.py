@@ -1,4 +1,4 @@
-"""Metal data: what must hold whatever the numbers are, and consistency of independent numbers with one another."""
+"""Metal data: what must hold whatever the numbers are, and independent numbers against one another."""
 
 from __future__ import annotations
 
@@ -139,7 +139,8 @@ def test_setup_electrons_agree_with_the_setups_shipped(metal):
 
     folder = Path(find_spec("gpaw_data").submodule_search_locations[0]) / "setups"
     name = ".".join(part for part in (metal.symbol, metal.gpaw_setup, "PBE", "gz") if part)
-    text = gzip.open(folder / name).read(3000).decode()
+    with gzip.open(folder / name) as file:
+        text = file.read(3000).decode()
     assert float(re.search(r'<atom [^>]*valence="([\d.]+)"', text).group(1)) == metal.setup_electrons
 
 

@@ -1,0 +1,175 @@
+"""Lower layers never import higher ones, only the edge to GPAW imports GPAW, and `import emforce` is quick.
+
+LAYERS is the order of the package from the bottom up. Modules of one line do not import one another. A new file is
+added where it belongs; the test fails until it is. A name here whose file is not written yet does no harm.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "emforce"
+
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("__init__", "units", "errors"),
+    ("materials", "reference"),
+    ("presets", "settings", "keys", "progress", "provenance"),
+    # what to build
+    ("spec",),
+    ("hop",),
+    ("hosts", "site_symmetry"),
+    ("sites",),
+    ("matching",),
+    ("structure",),
+    ("relaxed",),
+    # formulas: numpy, scipy, errors, units
+    ("physics.__init__",),
+    ("physics.lcao", "physics.symmetry", "physics.hostcheck"),
+    ("physics.fermi", "physics.slab"),
+    ("physics.embedding",),
+    ("physics.perturbation",),
+    ("physics.wind", "physics.direct", "physics.scattering"),
+    ("physics.valence",),
+    ("physics.heat",),
+    ("physics.migration",),
+    # density functional theory: the only files that import gpaw
+    ("dft", "basis", "planewave"),
+    # running
+    ("jobs",),
+    ("farm",),
+    # keeping: knows records, not jobs
+    ("stored",),
+    ("record",),
+    ("database",),
+    ("query",),
+    ("audit",),
+    ("workflow",),
+    # showing
+    ("plot", "export"),
+    ("cli",),
+    ("__main__",),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+GPAW_FILES = {"dft", "basis", "planewave"}
+PHYSICS_MAY_IMPORT = {"numpy", "scipy", "emforce"}
+#: beyond the order: records and queries must be readable where nothing was computed
+KEEPING = {"stored", "record", "database", "query", "audit", "plot", "export"}
+RUNNING = GPAW_FILES | {"jobs", "farm", "workflow"}
+SLOW = ("gpaw", "dask", "distributed", "sqlalchemy", "matplotlib", "pymatgen", "phonopy", "pandas")
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(name: str) -> list[tuple[int, str]]:
+    """Line and absolute name of every import of a module, those inside functions too."""
+    package = ["emforce", *name.split(".")[:-1]]
+    found = []
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = [*base, *(node.module.split(".") if node.module else [])]
+            found += [(node.lineno, ".".join([*base, alias.name])) for alias in node.names]
+    return found
+
+
+def own_module(imported: str) -> str | None:
+    """Return the module of this package that an absolute import name reaches, if it is one of this package."""
+    parts = imported.split(".")
+    if parts[0] != "emforce":
+        return None
+    for end in range(len(parts), 1, -1):
+        for name in (".".join(parts[1:end]), ".".join([*parts[1:end], "__init__"])):
+            if name in MODULES or name in RANK:
+                return name
+    return "__init__"
+
+
+def test_the_table_names_each_module_once():
+    names = [name for layer in LAYERS for name in layer]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_file_has_a_layer(name):
+    assert name in RANK, f"emforce/{name.replace('.', '/')}.py is new: add {name!r} to LAYERS in {Path(__file__).name}"
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n in RANK])
+def test_lower_layers_never_import_higher_ones(name):
+    for line, imported in imports(name):
+        other = own_module(imported)
+        if other is not None and other != name and other in RANK:
+            assert RANK[other] < RANK[name] or other == "__init__", (
+                f"emforce/{name.replace('.', '/')}.py:{line} imports {imported}, which is not below it in LAYERS"
+            )
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_edge_imports_gpaw(name):
+    lines = [line for line, imported in imports(name) if imported.split(".")[0] in ("gpaw", "_gpaw")]
+    assert not lines or name in GPAW_FILES, f"emforce/{name}.py imports gpaw in lines {lines}"
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("physics.")])
+def test_physics_needs_numpy_and_scipy_only(name):
+    for line, imported in imports(name):
+        top = imported.split(".")[0]
+        if top in sys.stdlib_module_names:
+            continue
+        assert top in PHYSICS_MAY_IMPORT, f"emforce/{name.replace('.', '/')}.py:{line} imports {imported}"
+        other = own_module(imported)
+        assert other is None or other in ("__init__", "units", "errors") or other.startswith("physics."), (
+            f"emforce/{name.replace('.', '/')}.py:{line} imports {imported}"
+        )
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n in KEEPING])
+def test_records_do_not_know_how_they_were_computed(name):
+    for line, imported in imports(name):
+        other = own_module(imported)
+        assert other is None or other not in RUNNING, f"emforce/{name}.py:{line} imports {imported}"
+
+
+def loaded_after(code: str) -> set[str]:
+    """Names of the modules that a fresh interpreter has after running some code."""
+    program = f"{code}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("code", [
+    "import emforce",
+    "import emforce.units, emforce.errors, emforce.materials",
+    "; ".join(f"import emforce.{n.removesuffix('.__init__')}" for n in MODULES if n.startswith("physics.")),
+], ids=["emforce", "materials", "physics"])
+def test_import_is_quick(code):
+    loaded = loaded_after(code)
+    slow = [name for name in SLOW if name in loaded]
+    assert not slow, f"{code!r} loads {slow}"
+    assert len(loaded) < 900, f"{code!r} loads {len(loaded)} modules"
+
+
+def test_import_emforce_alone_is_very_small():
+    assert len(loaded_after("import emforce") - loaded_after("pass")) < 50
+
+
+def test_package_data_is_declared():
+    """Every file under emforce/data goes into the wheel, and the package says that it is typed."""
+    import tomllib
+
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    assert {"py.typed", "data/**/*"} <= set(project["tool"]["setuptools"]["package-data"]["emforce"])
+    assert (PACKAGE / "py.typed").exists()

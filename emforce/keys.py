@@ -104,6 +104,8 @@ KEYS: tuple[Key, ...] = (
         "Temperature $T$"),
     Key("rho_uohm_cm", "number", "evaluated", _UOHM, "", "Resistivity of the bulk metal at temperature_K",
         r"$\rho$"),
+    Key("rho_source", "text", "evaluated", "", "",
+        "Source of rho_uohm_cm, with the words 'not verified' where it was not seen at its source"),
     Key("z_wind", "number", "evaluated", "", _FIELD, "Wind valence K/rho(T); force = e z_wind E",
         r"$Z_\mathrm{wind}$"),
     Key("z_wind_sigma", "number", "evaluated", "", "",

@@ -20,7 +20,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from .errors import InputError
 from .keys import BY_NAME, HOST_KEYS
-from .query import TABLE_TEMPERATURES_K, Resistivity, bulk_resistivity
+from .query import TABLE_TEMPERATURES_K, Resistivity, bulk_resistivity, rho_source
 from .record import HOP_AVERAGE, Host
 from .stored import Document
 
@@ -89,8 +89,8 @@ def wind_figure(
     panels = _panels(rows, "hop")
     with mpl.rc_context(_STYLE):
         shown = [row for group in panels.values() for row in group]
-        rho = _every(row["provenance"].get("rho_source") for row in shown)
-        lead = f"{_SIGN} Points are set apart sideways for clarity. ρ(T): {rho or 'not stated'}."
+        lead = f"{_SIGN} Points are set apart sideways for clarity. "
+        lead += _rho_sources({row["metal"] for row in shown}, temperatures_K, resistivity)
         figure, axes = _figure(len(panels), shown, lead)
         for axis, (title, group) in zip(axes, panels.items(), strict=True):
             found = _resistivities(str(group[0]["metal"]), temperatures_K, resistivity)
@@ -290,6 +290,15 @@ def _resistivities(
     if refused and not found:
         raise refused
     return found
+
+
+def _rho_sources(metals: set[str], temperatures_K: Sequence[float], resistivity: Resistivity) -> str:
+    """Sources of rho(T), each once, for the caption."""
+    found: dict[str, list[str]] = {}
+    for metal in sorted(metals):
+        for T in _resistivities(metal, temperatures_K, resistivity):
+            found.setdefault(rho_source(metal, T, resistivity), []).append(f"{metal} {T:g} K")
+    return " ".join(f"ρ of {', '.join(where)}: {source}." for source, where in found.items())
 
 
 def _energy_window(host: Host) -> tuple[float, float]:

@@ -42,6 +42,16 @@ def bulk_resistivity(metal: str, temperature_K: float) -> float:
     return float(material(metal).rho_uohm_cm(temperature_K))
 
 
+def rho_source(metal: str, temperature_K: float, resistivity: Resistivity = bulk_resistivity) -> str:
+    """Source of the resistivity at a temperature; says so where it is not verified."""
+    if resistivity is not bulk_resistivity:
+        return "given by the caller"
+    from .materials import material
+
+    sources, verified = material(metal).resistivity_sources(temperature_K)
+    return "; ".join(sources) + ("" if verified else " (not verified)")
+
+
 def check_temperature(temperature_K: float) -> float:
     """The temperature, if it can be one; that it lies below melting is seen to where the metal is known."""
     if not (math.isfinite(temperature_K) and temperature_K > 0):
@@ -154,6 +164,7 @@ def evaluate(row: Document, temperature_K: float, resistivity: Resistivity = bul
     values = {
         "temperature_K": temperature_K,
         "rho_uohm_cm": rho,
+        "rho_source": rho_source(str(row["metal"]), temperature_K, resistivity),
         "z_wind": None if K is None else K / rho,
         "z_wind_sigma": None if sigma is None else sigma / rho,
         "direction": direction(_nan(K), _nan(sigma)),

@@ -12,12 +12,12 @@ import types
 
 import pytest
 import synthetic
-from emforce.materials import material
 
 import emforce
 from emforce import cli
 from emforce.database import Database
 from emforce.errors import ConvergenceError
+from emforce.materials import material
 
 SPEC = """metal = "Cu"\nfacet = "100"\nkind = "adatom"\n"""
 
@@ -86,6 +86,9 @@ def test_query_json_and_csv(capsys, stored):
     assert code == 0 and len(rows) == 6
     for row in rows:
         rho = material(row["metal"]).rho_uohm_cm(row["temperature_K"])
+        sources, verified = material(row["metal"]).resistivity_sources(row["temperature_K"])
+        assert all(source in row["rho_source"] for source in sources)
+        assert ("not verified" in row["rho_source"]) == (not verified)
         assert row["z_wind"] == pytest.approx(row["k_wind_uohm_cm"] / rho, rel=1e-14)
         assert row["direction"] == ("upwind" if row["metal"] == "W" else "downwind")
         assert row["status"] == "ok" and row["standing"] == "current"

@@ -61,7 +61,7 @@ def test_wind_figure(rows):
         "saddle",
         "hop average",
     ]
-    assert "ρ(T): a test" in caption(figure)
+    assert "ρ of Cu 300 K, Cu 600 K, W 300 K, W 600 K: given by the caller." in caption(figure)
 
 
 def test_temperatures_beyond_melting_are_left_out(rows):

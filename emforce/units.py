@@ -1,7 +1,7 @@
 """Units. Inside emforce: eV, Angstrom, e = hbar = 1, temperatures as kT in eV.
 
-A number is multiplied by its unit when it enters and divided by it when it leaves, in the edge files only. All
-constants come from scipy.constants (CODATA).
+A number is multiplied by its unit when it enters and divided by it when it leaves, in the edge files only.
+All constants come from scipy.constants (CODATA).
 
 >>> round(uohm_cm, 6)          # one uOhm cm is this many Angstrom (resistivity in hbar/e^2 x Angstrom)
 0.024341
@@ -16,7 +16,7 @@ Angstrom = 1.0
 
 #: one kelvin as an energy kT, in eV
 K = _c.k / _c.e
-#: resistivity: hbar/e^2 x 1 Angstrom in micro-ohm cm (41.0824), and its inverse as the internal value of 1 uOhm cm
+#: resistivity: hbar/e^2 x 1 Angstrom in micro-ohm cm (41.0824), and the internal value of 1 micro-ohm cm
 _angstrom_in_uohm_cm = _c.hbar / _c.e**2 * 1e-10 * 1e8
 uohm_cm = 1.0 / _angstrom_in_uohm_cm
 #: one metre, one second, one femtosecond and one THz (1/time) in internal units (time in hbar/eV)

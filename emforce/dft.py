@@ -1,10 +1,13 @@
 """GPAW: self-consistent ground states, matrices in the local basis, forces and relaxation.
 
-Everything that leaves this file is in emforce's units (eV, Angstrom) and in plain arrays.
+Everything that leaves this file is in emforce's units (eV, Angstrom) and in plain arrays. GPAW's new code is used
+throughout. Its Bloch phase is A(k) = sum_R exp(+2 pi i k.R) <0|A|R>, the one of physics/lcao (tests/test_dft.py
+compares with a supercell: the wrong sign passes every test of a host with one atom per cell).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,22 +16,22 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from emforce.errors import ConvergenceError
-from emforce.physics.lcao import LCAOMatrices, real_space
+from emforce.errors import ConvergenceError, InputError
+from emforce.physics.lcao import Complexes, Floats, LCAOMatrices, real_space
 
 
 @dataclass(frozen=True)
 class DFTSettings:
-    """Settings of one family of calculations that are compared with each other.
+    """Settings that a host and its defects share, so that their difference is the defect.
 
     Attributes
     ----------
     functional : exchange and correlation, GPAW's name
-    basis : {symbol: basis name} as GPAW takes it
-    setups : {symbol: setup name}, only those that differ from GPAW's default
+    basis : (symbol, basis name) pairs, names as GPAW takes them
+    setups : (symbol, PAW setup) pairs, only those that differ from GPAW's default
     smearing_eV : width of the Fermi-Dirac occupation
     grid_A : largest grid spacing
-    density_tolerance : electrons per valence electron, GPAW's convergence criterion
+    density_tolerance : change of the density per valence electron at convergence
     max_iterations : of the self-consistency loop
     """
 
@@ -38,19 +41,214 @@ class DFTSettings:
     smearing_eV: float = 0.1
     grid_A: float = 0.2
     density_tolerance: float = 1e-5
-    max_iterations: int = 200
+    max_iterations: int = 150
+
+    def __post_init__(self) -> None:
+        for name in ("smearing_eV", "grid_A", "density_tolerance"):
+            if not getattr(self, name) > 0:
+                raise InputError(name, getattr(self, name), "a positive number")
+        if self.max_iterations < 1:
+            raise InputError("max_iterations", self.max_iterations, "at least 1")
 
 
-def grid_points(cell: np.ndarray, spacing: float, repeat: Sequence[int] = (1, 1, 1)) -> tuple[int, int, int]:
-    """Grid of a supercell that is a whole multiple of its unit cell's grid (multiples of 4 in the unit cell along z).
+@dataclass(frozen=True)
+class GroundState:
+    """Outcome of one self-consistent calculation.
 
-    `cell` is the unit cell; the same unit grid in host and supercell makes the egg-box error cancel in H' - H.
+    Attributes
+    ----------
+    energy : extrapolated to zero smearing, eV
+    fermi_level : eV, on the scale of the matrices; a coarse mesh's, recounted later
+    forces : (atoms, 3) eV/A, or None where they were not asked for
+    iterations : of the self-consistency loop
+    """
+
+    energy: float
+    fermi_level: float
+    forces: Floats | None
+    iterations: int
+
+
+def grid_points(cell: Floats, spacing: float, repeat: Sequence[int] = (1, 1, 1)) -> tuple[int, int, int]:
+    """Grid of the supercell `repeat` x `cell`: a whole multiple of the unit cell's grid.
+
+    The same grid around equal atoms in host and supercell makes the egg-box error cancel in H' - H.
     """
     points = []
     for axis in range(3):
-        # distance between the planes that the other two vectors span
-        height = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[axis - 2], cell[axis - 1]))
+        area = np.linalg.norm(np.cross(cell[axis - 2], cell[axis - 1]))
+        height = abs(np.linalg.det(cell)) / area  # distance between the planes that the other two vectors span
         multiple = 4 if repeat[axis] == 1 else 2
-        n = int(np.ceil(height / spacing / multiple - 1e-9)) * multiple
-        points.append(max(n, 4) * int(repeat[axis]))
+        points.append(max(int(np.ceil(height / spacing / multiple - 1e-9)) * multiple, 4) * int(repeat[axis]))
     return points[0], points[1], points[2]
+
+
+def shared_symmetry(structures: Sequence[Atoms], grid: tuple[int, int, int]) -> dict[str, Any]:
+    """Space-group operations that every one of `structures` has and that map the grid onto itself, for `calculator`.
+
+    A hop image and its displaced copies are run with the same operations, so that one starts from the other's
+    density and wave functions.
+    """
+    from gpaw.new.symmetry import create_symmetries_object
+
+    common: list[tuple[Any, Any]] | None = None
+    for atoms in structures:
+        found = create_symmetries_object(atoms, symmorphic=False)
+        pairs = [
+            (r, t)
+            for r, t in zip(found.rotation_scc, found.translation_sc, strict=True)
+            if np.abs(t * grid - np.round(t * grid)).max() < 1e-3
+        ]
+        if common is None:
+            common = pairs
+        else:
+            common = [
+                (r, t) for r, t in common if any(np.array_equal(r, r2) and np.allclose(t, t2) for r2, t2 in pairs)
+            ]
+    return {"rotations": np.array([r for r, _ in common or []]), "translations": np.array([t for _, t in common or []])}
+
+
+def calculator(
+    atoms: Atoms,
+    settings: DFTSettings,
+    kpts: dict[str, Any],
+    grid: tuple[int, int, int],
+    symmetry: dict[str, Any] | None = None,
+    log: Path | None = None,
+) -> Any:
+    """GPAW calculator in the local basis. `kpts` as GPAW takes it, such as {"size": (2, 2, 1), "gamma": False}."""
+    from gpaw import GPAW
+
+    return GPAW(
+        mode="lcao",
+        xc=settings.functional,
+        basis=dict(settings.basis),
+        setups=dict(settings.setups),
+        gpts=grid,
+        kpts=kpts,
+        symmetry=symmetry if symmetry is not None else {},
+        occupations={"name": "fermi-dirac", "width": settings.smearing_eV},
+        convergence={"density": settings.density_tolerance, "energy": 1e-4, "maximum iterations": settings.max_iterations},
+        maxiter=settings.max_iterations,
+        txt=str(log) if log else None,
+    )
+
+
+def converge(calc: Any, atoms: Atoms, forces: bool = False) -> GroundState:
+    """Bring `calc` to self-consistency at the positions of `atoms`, from the density it has.
+
+    Raises
+    ------
+    ConvergenceError if the loop ends before the tolerance is met
+    """
+    atoms = atoms.copy()  # GPAW writes into the positions it is given
+    try:
+        steps = 0
+        for step, _ in enumerate(calc.iconverge(atoms, need_wfs=True), start=1):
+            steps = step
+        energy = float(calc.get_potential_energy(atoms))
+        force = np.array(calc.get_forces(atoms)) if forces else None
+    except Exception as error:
+        if type(error).__name__ in ("KohnShamConvergenceError", "ConvergenceError"):
+            raise ConvergenceError(
+                f"self-consistency not reached for {atoms.get_chemical_formula()}: {error}; "
+                "raise dft.max_iterations or dft.smearing_eV"
+            ) from error
+        raise
+    return GroundState(energy, float(calc.get_fermi_level()), force, steps)
+
+
+def save(calc: Any, path: Path) -> None:
+    """Write density and wave functions for a restart, whole or not at all."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.gpw")
+    try:
+        calc.write(str(temporary), mode="all")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path, log: Path | None = None) -> Any:
+    """Calculator with the density and wave functions that `save` wrote."""
+    from gpaw import GPAW
+
+    return GPAW(str(path), txt=str(log) if log else None)
+
+
+def bloch_matrices(calc: Any, mesh: tuple[int, int, int]) -> tuple[Complexes, Complexes]:
+    """H(k), S(k) (N, n, n), eV, of a converged calculation on a full Gamma-centred mesh, last index fastest.
+
+    Only the matrices are built, at the fixed potential: nothing is diagonalised. H(-k) = H(k)* gives half of them.
+    """
+    from gpaw.dft import Parameters
+    from gpaw.new.logger import Logger
+    from ase.units import Ha
+
+    grid = np.array(list(np.ndindex(*mesh)))
+    minus = {tuple(g): i for i, g in enumerate(map(tuple, np.mod(-grid, mesh)))}
+    chosen = [i for i, g in enumerate(grid) if i <= minus[tuple(g)]]
+    dft = calc.dft
+    parameters = calc.params.todict()
+    parameters.pop("h", None)
+    parameters |= {
+        "gpts": dft.density.nt_sR.desc.size,
+        "kpts": (grid / np.array(mesh))[chosen],
+        "symmetry": {"point_group": False, "time_reversal": False},
+    }
+    builder = Parameters(**parameters).dft_component_builder(calc.atoms, log=Logger(None, calc.comm))
+    basis = builder.create_basis_set()
+    states = builder.create_ibz_wave_functions(basis, dft.potential)
+    make = builder.create_scf_loop().hamiltonian.create_hamiltonian_matrix_calculator(dft.potential)
+    n = basis.Mmax
+    h, s = np.empty((len(grid), n, n), complex), np.empty((len(grid), n, n), complex)
+    found = 0
+    for wfs in states:
+        i = chosen[int(np.flatnonzero(np.abs((grid[chosen] / np.array(mesh)) - wfs.kpt_c).max(axis=1) < 1e-9)[0])]
+        h[i] = make.calculate_matrix(wfs).data * Ha
+        s[i] = wfs.S_MM.data
+        j = minus[tuple(grid[i])]
+        if j != i:
+            h[j], s[j] = h[i].conj(), s[i].conj()
+        found += 1
+    assert found == len(chosen)
+    return h, s
+
+
+def orbitals_per_atom(calc: Any) -> Any:
+    """(atoms,) number of basis functions of each atom."""
+    return np.array([setup.nao for setup in calc.dft.setups])
+
+
+def host_matrices(calc: Any, mesh: tuple[int, int, int]) -> LCAOMatrices:
+    """Matrices of a periodic host, every pair of atoms at its nearest image; use odd meshes that hold the orbitals' range."""
+    atoms = calc.atoms
+    h, s = bloch_matrices(calc, mesh)
+    positions = atoms.get_positions() + _wrap(atoms) @ atoms.cell
+    return real_space(np.array(atoms.cell), positions, orbitals_per_atom(calc), mesh, h, s)
+
+
+def folded_matrices(calc: Any, mesh: tuple[int, int, int]) -> LCAOMatrices:
+    """Matrices of a supercell with R known modulo the mesh, referring to the positions of the atoms as given.
+
+    GPAW wraps positions into the cell and so relabels the translations of an atom that lies outside; this is undone.
+    """
+    atoms = calc.atoms
+    h, s = bloch_matrices(calc, mesh)
+    grid = np.array(list(np.ndindex(*mesh)))
+    per_atom = orbitals_per_atom(calc)
+    shift = np.repeat(_wrap(atoms), per_atom, axis=0)  # GPAW's copy of an atom sits at position + shift cells
+    k = grid / np.array(mesh)
+    gauge = np.exp(-2j * np.pi * (k @ shift.T))  # |at position> = exp(-2 pi i k.shift) |at position + shift>
+    h *= gauge.conj()[:, :, None] * gauge[:, None, :]
+    s *= gauge.conj()[:, :, None] * gauge[:, None, :]
+    inverse = np.exp(-2j * np.pi * (grid @ k.T)) / len(grid)
+    n = h.shape[1]
+    h_r = np.real(inverse @ h.reshape(len(grid), -1)).reshape(-1, n, n)
+    s_r = np.real(inverse @ s.reshape(len(grid), -1)).reshape(-1, n, n)
+    return LCAOMatrices(np.array(atoms.cell), atoms.get_positions(), per_atom, grid, h_r, s_r)
+
+
+def _wrap(atoms: Atoms) -> Any:
+    """Cells (atoms, 3) by which GPAW's wrapped copy of each atom is displaced from its given position."""
+    given = atoms.cell.scaled_positions(atoms.get_positions())
+    return np.round(atoms.get_scaled_positions() - given).astype(int)

@@ -4,7 +4,7 @@ The bases that come with GPAW have no valence p function for the noble and refra
 electron wind, come out wrong. A recipe lists radial functions one by one, in GPAW's own two kinds (the formulas are
 GPAW's, gpaw.atom.basis):
 
-- ``confined``: the valence state of the free atom, solved in the potential amplitude/(r_c - r) exp(-(r_c - r_i)/(r - r_i))
+- ``confined``: a state of the free atom, solved in the added potential amplitude/(r_c - r) exp(-(r_c - r_i)/(r - r_i))
   that goes smoothly to infinity at the hard cutoff r_c; r_i = start r_c. ``splits`` adds split-valence functions: what
   is left of the first one when its part inside a radius is replaced by r^l (a - b r^2).
 - ``gaussian``: r^l (exp(-(r/width)^2) - a + b r^2), value and slope zero at the cutoff: polarisation functions.

@@ -24,6 +24,9 @@ from scipy.optimize import brentq
 from scipy.special import erfc
 
 from emforce.errors import CheckError, InputError, StoreError
+from emforce.physics.fermi import band_energies, fermi_surface, gaussian
+from emforce.physics.hostcheck import HostCheck, Tolerance, compare_host
+from emforce.physics.lcao import LCAOMatrices
 from emforce.units import epsilon0
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-FORMAT = 1
+FORMAT = 2
 #: smearing of the self-consistent run (Fermi-Dirac, eV) and its k-points per axis
 SCF_WIDTH = 0.1
 SCF_MESH = 16
@@ -59,8 +62,8 @@ class PlaneWaveReference:
     kpoints, weights : inequivalent points (K, 3) and their weights (K,), sum 1
     energies : bands on them (K, B), eV, in order of energy
     speed2 : mean over the three Cartesian directions of v^2 (K, B), eV^2 Angstrom^2 (hbar = 1). Per direction the mean
-        of the squared forward and backward difference, so that bands crossing at the point keep their slope. Zero at
-        points with no band within WINDOW of the Fermi level.
+        of the squared forward and backward difference, so that bands crossing at the point keep their slope.
+        Zero further than WINDOW from the Fermi level.
     fermi_level : eV, from the number of electrons with Gaussian occupation on this mesh
     dos : density of states at the Fermi level, both spins, per eV and atom
     transport : N = 2 sum_k w delta(E_F - E) v^2 per cell and direction, eV Angstrom^2
@@ -114,19 +117,24 @@ class PlaneWaveReference:
 
     @cached_property
     def path_cartesian(self) -> Floats:
-        """Path in Cartesian coordinates (P, 3), 1/Angstrom, 2 pi included: for a host in another cell of the crystal."""
+        """Path in Cartesian coordinates (P, 3), 1/Angstrom, 2 pi included: for a host in another primitive cell."""
         return np.asarray(2 * np.pi * self.path @ np.linalg.inv(self.cell).T)
 
     def to_json(self) -> str:
-        """The reference as text: compact, numbers rounded to 1e-5 eV (energies) and to 5 digits (squared speeds)."""
-        rounding = {"energies": 5, "path_energies": 5, "speed2": 4}
+        """The reference as text, a line per field: energies to 1e-5 eV, squared speeds to 1e-3."""
         document: dict[str, Any] = {"format": FORMAT}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value = np.round(value, rounding.get(field.name, 12)).tolist()
-            document[field.name] = value
-        lines = [f"{json.dumps(key)}: {json.dumps(value, separators=(',', ':'))}" for key, value in document.items()]
+        document |= {field.name: getattr(self, field.name) for field in fields(self)}
+        # whole numbers, exact and short: k-points in units of 1/(2 mesh), weights as counts
+        document["kpoints"] = np.rint(self.kpoints * 2 * self.mesh).astype(int)
+        document["weights"] = np.rint(self.weights * self.mesh**3).astype(int)
+        for name, digits in (("energies", 5), ("path_energies", 5), ("path", 9), ("cell", 12)):
+            document[name] = np.round(document[name], digits)
+        speed2 = np.round(self.speed2, 3).tolist()
+        document["speed2"] = [[value or 0 for value in row] for row in speed2]
+        lines = []
+        for key, value in document.items():
+            plain = value.tolist() if isinstance(value, np.ndarray) else value
+            lines.append(f"{json.dumps(key)}: {json.dumps(plain, separators=(',', ':'))}")
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
@@ -137,8 +145,9 @@ class PlaneWaveReference:
             if document.pop("format") != FORMAT:
                 raise StoreError(f"plane-wave reference of another format than {FORMAT}; make it again")
             document["path_labels"] = {int(index): label for index, label in document["path_labels"].items()}
-            return cls(**{key: np.array(value) if isinstance(value, list) else value
-                          for key, value in document.items()})
+            document["kpoints"] = np.array(document["kpoints"]) / (2 * document["mesh"])
+            document["weights"] = np.array(document["weights"]) / document["mesh"] ** 3
+            return cls(**document)
         except (KeyError, TypeError, ValueError) as error:
             raise StoreError(f"not a plane-wave reference: {error}") from error
 
@@ -159,9 +168,8 @@ def fermi_level(energies: Floats, weights: Floats, electrons: float, sigma: floa
 
 
 def fermi_sums(energies: Floats, weights: Floats, speed2: Floats, level: float, sigma: float) -> tuple[float, float]:
-    """Density of states and N = 2 sum_k w delta(level - E) v^2, both per cell and for both spins (1/eV, eV Angstrom^2)."""
-    delta = np.exp(-0.5 * ((level - energies) / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma)
-    weighted = 2 * weights[:, None] * delta
+    """Density of states (1/eV) and N = 2 sum_k w delta(level - E) v^2 (eV Angstrom^2), per cell, both spins."""
+    weighted = 2 * weights[:, None] * gaussian(level - energies, sigma)
     return float(weighted.sum()), float((weighted * speed2).sum())
 
 
@@ -202,7 +210,7 @@ def irreducible_mesh(atoms: Atoms, mesh: int) -> tuple[Floats, Floats]:
 
 def standard_path(atoms: Atoms, spacing: float = 0.06) -> tuple[Floats, dict[int, str]]:
     """Standard path of the Brillouin zone with points about `spacing` (1/Angstrom) apart, and labels by index."""
-    path = atoms.cell.bandpath(density=2 * np.pi / spacing / (2 * np.pi))
+    path = atoms.cell.bandpath(density=1 / spacing)
     points = np.array(path.kpts)
     labels: dict[int, str] = {}
     for letter, special in path.special_points.items():
@@ -264,7 +272,8 @@ def plane_wave_reference(atoms: Atoms, setup: str = "paw", *, mesh: int = 24, si
     speed2 = np.zeros_like(energies)
     for step in _steps(atoms):
         both = _bands(calc, np.concatenate([points[near] + step, points[near] - step]), bands, txt)
-        speed2[near] += speed_squared(energies[near], both[:len(near)], both[len(near):], STEP) / 3
+        speed2[near] += speed_squared(energies[near], both[: len(near)], both[len(near) :], STEP) / 3
+    speed2[np.abs(energies - level) >= WINDOW] = 0.0
     dos, transport = fermi_sums(energies, weights, speed2, level, sigma)
     path_energies = _bands(calc, path, bands, txt) - level
     provenance = {"code": "GPAW plane waves", "gpaw": metadata.version("gpaw"),
@@ -292,3 +301,22 @@ def load_reference(symbol: str, directory: Path | None = None) -> PlaneWaveRefer
         have = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
         raise InputError("metal", symbol, f"a metal with a plane-wave reference: {have or 'none is stored'}")
     return PlaneWaveReference.from_json(path.read_text(encoding="utf-8"))
+
+
+def check_bulk_host(matrices: LCAOMatrices, reference: PlaneWaveReference,
+                    tolerance: Tolerance | None = None) -> HostCheck:
+    """Compare the LCAO host of a bulk metal, in a primitive cell, with its plane-wave reference.
+
+    Fermi level, density of states and plasma frequency on the reference's mesh with its smearing; bands on its path.
+    The smallest eigenvalue of S(k) is taken over the path and over points off every mesh.
+    """
+    if matrices.volume > 1.01 * reference.volume or matrices.volume < 0.99 * reference.volume:
+        raise InputError("host", f"{matrices.volume:.3f} Angstrom^3",
+                         f"the primitive cell of {reference.symbol}, {reference.volume:.3f} Angstrom^3")
+    surface = fermi_surface(matrices, reference.electrons, (reference.mesh,) * 3, reference.sigma)
+    path = reference.path_cartesian @ np.array(matrices.cell).T / (2 * np.pi)
+    scattered = np.random.default_rng(1).random((200, 3))
+    overlap = min(float(np.linalg.eigvalsh(matrices.at(k)[1]).min()) for k in (path, scattered))
+    return compare_host(band_energies(matrices, path) - surface.fermi_energy, reference.path_energies,
+                        dos=(surface.dos, reference.dos), omega_p=(surface.plasma_energy, reference.omega_p),
+                        overlap_min=overlap, tolerance=tolerance)

@@ -1,0 +1,215 @@
+"""Settings of a run: presets are TOML files, every field can be overridden."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from typing import Any
+
+from emforce.errors import InputError
+
+Mesh = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What is built.
+
+    Attributes
+    ----------
+    slab_size, bulk_size : repetition of the host cell in the supercell of a surface and of a bulk hop
+    layers : of the slab that carries the defect
+    thick_layers : of the slabs that the defect is embedded in; the first is served, the others measure the error
+    vacuum_A : above the mover and below the slab
+    relaxed : folder of relaxed structures, a folder per spec; "" for the structures as built
+    """
+
+    slab_size: Mesh
+    bulk_size: Mesh
+    layers: int
+    thick_layers: tuple[int, ...]
+    vacuum_A: float
+    relaxed: str
+
+
+@dataclass(frozen=True)
+class GroundStates:
+    """The density functional theory.
+
+    Attributes
+    ----------
+    functional : exchange and correlation
+    recipe : of the basis, data/bases.toml
+    smearing_eV, grid_A, density_tolerance, max_iterations : see emforce.dft.DFTSettings
+    slab_kpts, bulk_kpts : Monkhorst-Pack mesh of the supercell; shifted off Gamma where the number is even.
+        The host has the same points: mesh times repetition
+    matrix_kpts : points along each periodic axis of the supercell for its matrices, Gamma-centred
+    displacement_A : of the mover, for dH/du
+    forces : also compute the forces left on each image
+    """
+
+    functional: str
+    recipe: str
+    smearing_eV: float
+    grid_A: float
+    density_tolerance: float
+    max_iterations: int
+    slab_kpts: Mesh
+    bulk_kpts: Mesh
+    matrix_kpts: int
+    displacement_A: float
+    directions: str
+    forces: bool
+
+
+@dataclass(frozen=True)
+class HostSums:
+    """Meshes of the host.
+
+    Attributes
+    ----------
+    bulk_kpts : self-consistency of the primitive bulk cell; bulk_matrix_kpts : its matrices (odd)
+    bulk_mesh : Fermi-surface sums of the bulk (even); slab_mesh : of slabs (even)
+    embedding_mesh : Green-function tables of a bulk host of a bulk hop, points of the primitive cell per axis
+    sigma_eV : width of the Gaussian delta; sigma_check_eV : a second width, for the error
+    """
+
+    bulk_kpts: int
+    bulk_matrix_kpts: int
+    bulk_mesh: int
+    slab_mesh: int
+    embedding_mesh: int
+    sigma_eV: float
+    sigma_check_eV: float
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The embedding.
+
+    Attributes
+    ----------
+    radii_A : of the region; the first is served, the others measure the error
+    energies_eV : relative to the Fermi energy, increasing, 0 and +-fermi_error_eV among them
+    fermi_error_eV : uncertainty of the Fermi energy
+    """
+
+    radii_A: tuple[float, ...]
+    energies_eV: tuple[float, ...]
+    fermi_error_eV: float
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run, and the name of the preset they came from with what was changed."""
+
+    preset: str
+    overrides: tuple[tuple[str, Any], ...]
+    structure: Structure
+    dft: GroundStates
+    host: HostSums
+    embedding: Embedding
+
+    @property
+    def digest(self) -> str:
+        """Content hash of all numbers in here, whatever the preset is called."""
+        data = {name: asdict(getattr(self, name)) for name in ("structure", "dft", "host", "embedding")}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+_SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding}
+_POSITIVE = {"layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations", "matrix_kpts",
+             "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",
+             "fermi_error_eV", "embedding_mesh"}
+_EVEN = {"bulk_mesh", "slab_mesh", "embedding_mesh"}
+_ODD = {"matrix_kpts", "bulk_matrix_kpts"}
+_CHOICES = {"directions": ("hop", "all")}
+
+
+def presets() -> tuple[str, ...]:
+    """Names of the shipped presets."""
+    folder = files("emforce") / "data" / "presets"
+    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".toml")))
+
+
+def load_settings(preset: str, overrides: Mapping[str, object] | None = None) -> Settings:
+    """A preset with overrides {"section.field": value}.
+
+    Raises
+    ------
+    InputError naming the field, the value and what is allowed
+    """
+    if preset not in presets():
+        raise InputError("preset", preset, ", ".join(presets()))
+    text = (files("emforce") / "data" / "presets" / f"{preset}.toml").read_text(encoding="utf-8")
+    tables: dict[str, dict[str, Any]] = tomllib.loads(text)
+    changes = dict(overrides or {})
+    for name, value in changes.items():
+        section, _, field = name.partition(".")
+        if section not in _SECTIONS or field not in {f.name for f in fields(_SECTIONS[section])}:
+            allowed = [f"{s}.{f.name}" for s, kind in _SECTIONS.items() for f in fields(kind)]
+            raise InputError("--set", name, ", ".join(allowed))
+        tables[section][field] = value
+    sections = {}
+    for section, kind in _SECTIONS.items():
+        table = tables[section]
+        sections[section] = kind(**{f.name: _value(f"{section}.{f.name}", f.name, f.type, table[f.name]) for f in fields(kind)})
+    settings = Settings(preset, tuple(sorted((k, _plain(v)) for k, v in changes.items())), **sections)
+    _check_embedding(settings.embedding)
+    return settings
+
+
+def _value(where: str, name: str, kind: object, value: Any) -> Any:
+    """The value as the type of its field, checked."""
+    number = (int, float)
+    if kind == "Mesh":
+        if not (isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(v, int) and v >= 1 for v in value)):
+            raise InputError(where, value, "three whole numbers of at least 1")
+        return tuple(value)
+    if isinstance(kind, str) and kind.startswith("tuple"):
+        ok = isinstance(value, list | tuple) and len(value) >= 1
+        if not ok or not all(isinstance(v, number) and not isinstance(v, bool) for v in value):
+            raise InputError(where, value, "a list of numbers")
+        if "int" in kind:
+            if not all(isinstance(v, int) and v >= 2 for v in value):
+                raise InputError(where, value, "whole numbers of at least 2")
+            return tuple(value)
+        return tuple(float(v) for v in value)
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise InputError(where, value, "true or false")
+        return value
+    if kind == "str":
+        if not isinstance(value, str) or (name in _CHOICES and value not in _CHOICES[name]):
+            raise InputError(where, value, ", ".join(_CHOICES.get(name, ("text",))))
+        return value
+    if isinstance(value, bool) or not isinstance(value, number) or (kind == "int" and not isinstance(value, int)):
+        raise InputError(where, value, "a whole number" if kind == "int" else "a number")
+    if name in _POSITIVE and not value > 0:
+        raise InputError(where, value, "above zero")
+    if name in _EVEN and value % 2:
+        raise InputError(where, value, "an even number")
+    if name in _ODD and value % 2 == 0:
+        raise InputError(where, value, "an odd number")
+    return value if kind == "int" else float(value)
+
+
+def _check_embedding(embedding: Embedding) -> None:
+    energies = embedding.energies_eV
+    if list(energies) != sorted(set(energies)):
+        raise InputError("embedding.energies_eV", energies, "increasing energies")
+    for needed in (0.0, -embedding.fermi_error_eV, embedding.fermi_error_eV):
+        if not any(abs(e - needed) < 1e-9 for e in energies):
+            raise InputError("embedding.energies_eV", energies, "a list that holds 0 and +-embedding.fermi_error_eV")
+    if any(r <= 0 for r in embedding.radii_A):
+        raise InputError("embedding.radii_A", embedding.radii_A, "radii above zero")
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+

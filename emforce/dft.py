@@ -252,3 +252,12 @@ def _wrap(atoms: Atoms) -> Any:
     """Cells (atoms, 3) by which GPAW's wrapped copy of each atom is displaced from its given position."""
     given = atoms.cell.scaled_positions(atoms.get_positions())
     return np.round(atoms.get_scaled_positions() - given).astype(int)
+
+
+def add_setup_path(folder: Path) -> None:
+    """Let GPAW find our bases in `folder`."""
+    import gpaw
+
+    text = str(folder)
+    if text not in gpaw.setup_paths:
+        gpaw.setup_paths.insert(0, text)

@@ -1,0 +1,263 @@
+"""From a hop and settings to the graph of steps that compute its wind force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk as bulk_cell
+
+from emforce.hop import Hop, Image, frozen_atoms
+from emforce.jobs import Document, Step, atoms_document
+from emforce.materials import material
+from emforce.settings import Settings
+from emforce.site_symmetry import force_directions
+from emforce.structure import thick_host
+
+
+@dataclass(frozen=True)
+class HopPlan:
+    """Steps of one hop.
+
+    Attributes
+    ----------
+    hop : turned so that the hop vector lies along x
+    bulk : step of the bulk host
+    wind : last step, which needs all others but `bulk`
+    images : step of each image's ground state
+    """
+
+    hop: Hop
+    bulk: Step
+    wind: Step
+    images: tuple[Step, ...]
+
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, each after those that it needs."""
+        found: dict[str, Step] = {}
+
+        def visit(step: Step) -> None:
+            for need in step.needs.values():
+                visit(need)
+            found.setdefault(step.name, step)
+
+        visit(self.bulk)
+        visit(self.wind)
+        return tuple(found.values())
+
+
+def rotation_to_x(vector: Sequence[float], keep_z: bool) -> np.ndarray:
+    """Rotation matrix that turns `vector` to +x; about z for slabs (`keep_z`), where the in-plane part goes to x."""
+    v = np.array(vector, dtype=float)
+    if keep_z:
+        v[2] = 0.0
+    x = v / np.linalg.norm(v)
+    helper = np.array([0.0, 0.0, 1.0]) if abs(x[2]) < 0.9 else np.array([0.0, 1.0, 0.0])
+    z = helper - x * (helper @ x)
+    z /= np.linalg.norm(z)
+    return np.array([x, np.cross(z, x), z])
+
+
+def turned_atoms(atoms: Atoms, rotation: np.ndarray) -> Atoms:
+    """The same structure in turned axes, cell and positions."""
+    new = atoms.copy()
+    new.set_cell(np.array(atoms.cell) @ rotation.T, scale_atoms=False)
+    new.set_positions(atoms.get_positions() @ rotation.T)
+    return new
+
+
+def turned_hop(hop: Hop) -> Hop:
+    """The hop with its vector along x: force and field along the hop are then one component of every tensor."""
+    rotation = rotation_to_x(hop.hop_vector, keep_z=not hop.host_unit.pbc[2])
+    images = tuple(
+        Image(i.fraction, i.label, frozen_atoms(turned_atoms(i.atoms, rotation)), i.mover, i.site_of_atom, i.removed)
+        for i in hop.images
+    )
+    return Hop(hop.spec, frozen_atoms(turned_atoms(hop.host_unit, rotation)), hop.repeat, images,
+               rotation @ hop.hop_vector, hop.symmetric)
+
+
+def setups(species: set[str], recipe: str) -> dict[str, str]:
+    """PAW setup of each species, as its basis recipe names it."""
+    from emforce.basis import load_recipe
+
+    return {symbol: load_recipe(symbol, recipe).setup for symbol in sorted(species)}
+
+
+def _dft_document(settings: Settings) -> Document:
+    d = settings.dft
+    return {"functional": d.functional, "recipe": d.recipe, "smearing_eV": d.smearing_eV, "grid_A": d.grid_A,
+            "density_tolerance": d.density_tolerance, "max_iterations": d.max_iterations}
+
+
+def bulk_step(metal: str, settings: Settings) -> Step:
+    """Step of the primitive bulk cell of a metal."""
+    from emforce.dft import grid_points
+
+    data = material(metal)
+    atoms = bulk_cell(metal, data.structure, a=data.lattice_constant(settings.dft.functional))
+    atoms.positions += 0.25 * np.array(atoms.cell).sum(axis=0)
+    h = settings.host
+    return Step("bulk", f"{metal} bulk host", {
+        "symbol": metal,
+        "atoms": atoms_document(atoms),
+        "setups": setups({metal}, settings.dft.recipe),
+        "dft": _dft_document(settings),
+        "kpts": [h.bulk_kpts] * 3,
+        "grid": grid_points(np.array(atoms.cell), settings.dft.grid_A),
+        "matrix_kpts": [h.bulk_matrix_kpts] * 3,
+        "mesh": h.bulk_mesh,
+        "sigma": h.sigma_eV,
+        "sigma_check": h.sigma_check_eV,
+    }, seconds=60)
+
+
+def host_step(atoms: Atoms, title: str, repeat: Sequence[int], settings: Settings) -> Step:
+    """Step of a host cell, with the k-points that its supercell has."""
+    from emforce.dft import grid_points
+
+    slab = not atoms.pbc[2]
+    kpts = settings.dft.slab_kpts if slab else settings.dft.bulk_kpts
+    matrix = [settings.dft.matrix_kpts * r if p else 1 for r, p in zip(repeat, atoms.pbc, strict=True)]
+    return Step("host", title, {
+        "atoms": atoms_document(atoms),
+        "setups": setups(set(atoms.get_chemical_symbols()), settings.dft.recipe),
+        "dft": _dft_document(settings),
+        "kpts": [k * r for k, r in zip(kpts, repeat, strict=True)],
+        "grid": grid_points(np.array(atoms.cell), settings.dft.grid_A),
+        "matrix_kpts": matrix,
+    }, seconds=7.0 * len(atoms))
+
+
+def displaced_axes(image: Image, host: Atoms, settings: Settings) -> dict[int, tuple[str, ...]]:
+    """Cartesian axes along which the mover is displaced and the signs that are needed, in the turned frame.
+
+    Where the site maps an axis on its opposite one displacement is enough: the other is its mirror image, and the
+    even part of H(u) exerts no force along the axis.
+    """
+    symmetry = force_directions(image, host)
+    axes = (0,) if settings.dft.directions == "hop" else symmetry.axes
+    signs = {}
+    for axis in axes:
+        unit = np.eye(3)[axis]
+        mirrored = any(np.allclose(r @ unit, -unit, atol=1e-3) for r in symmetry.rotations)
+        signs[axis] = ("+",) if mirrored and settings.dft.directions == "hop" else ("+", "-")
+    return signs
+
+
+def image_steps(hop: Hop, image: Image, settings: Settings) -> tuple[Step, dict[str, dict[str, Step]]]:
+    """Ground state of an image and the displaced runs that start from it: {axis: {sign: step}}."""
+    from emforce.dft import grid_points
+
+    title = f"{title_of(hop)} {image.label}"
+    slab = not hop.host_unit.pbc[2]
+    wanted = displaced_axes(image, hop.host_unit, settings)
+    delta = settings.dft.displacement_A
+    vectors = {(a, s): (delta if s == "+" else -delta) * np.eye(3)[a] for a, signs in wanted.items() for s in signs}
+    common = {
+        "atoms": atoms_document(image.atoms),
+        "mover": image.mover,
+        "setups": setups(set(image.atoms.get_chemical_symbols()), settings.dft.recipe),
+        "dft": _dft_document(settings),
+        "matrix_kpts": [settings.dft.matrix_kpts if p else 1 for p in image.atoms.pbc],
+    }
+    first = Step("image", title, common | {
+        "kpts": settings.dft.slab_kpts if slab else settings.dft.bulk_kpts,
+        "grid": grid_points(np.array(hop.host_unit.cell), settings.dft.grid_A, hop.repeat),
+        "displacements": [v.tolist() for v in vectors.values()],
+        "forces": settings.dft.forces,
+    }, seconds=4.0 * len(image.atoms))
+    moved: dict[str, dict[str, Step]] = {}
+    for (axis, sign), vector in vectors.items():
+        step = Step("displaced", f"{title}: mover displaced {sign}{'xyz'[axis]}",
+                    common | {"displacement": vector.tolist()}, {"image": first}, seconds=2.0 * len(image.atoms))
+        moved.setdefault(str(axis), {})[sign] = step
+    return first, moved
+
+
+def title_of(hop: Hop) -> str:
+    """Name of a hop for people, such as W(110)."""
+    return f"{hop.spec.metal}({hop.spec.facet})"
+
+
+def plan(hop: Hop, settings: Settings) -> HopPlan:
+    """The graph of steps of one hop."""
+    slab = not hop.host_unit.pbc[2]
+    flat = turned_hop(hop)
+    host = host_step(flat.host_unit, f"{title_of(hop)} host, {len(flat.host_unit)} atoms", flat.repeat, settings)
+    needs: dict[str, Step] = {"host": host}
+    images, documents = [], []
+    for image in flat.images:
+        first, moved = image_steps(flat, image, settings)
+        name = f"image {image.fraction:g}"
+        needs[name] = first
+        images.append(first)
+        named = {}
+        for axis, signs in moved.items():
+            named[axis] = {sign: f"{name} {sign}{axis}" for sign in signs}
+            needs |= {f"{name} {sign}{axis}": step for sign, step in signs.items()}
+        documents.append({"name": name, "atoms": atoms_document(image.atoms), "mover": image.mover, "displaced": named,
+                          "site_of_atom": image.site_of_atom.tolist(), "removed": list(image.removed)})
+    embeddings = _embeddings(hop, flat, settings, needs) if slab else _bulk_embeddings(flat, settings)
+    wind = Step("wind", f"{title_of(hop)} embedding", {
+        "images": documents,
+        "repeat": list(flat.repeat),
+        "host_positions": atoms_document(flat.host_supercell())["positions"],
+        "matrix_kpts": [settings.dft.matrix_kpts if p else 1 for p in flat.host_unit.pbc],
+        "displacement": settings.dft.displacement_A,
+        "sigma": settings.host.sigma_eV,
+        "energies": list(settings.embedding.energies_eV),
+        "embeddings": embeddings,
+    }, needs, seconds=120)
+    return HopPlan(flat, bulk_step(hop.spec.metal, settings), wind, tuple(images))
+
+
+def _embeddings(hop: Hop, flat: Hop, settings: Settings, needs: dict[str, Step]) -> list[Document]:
+    """Embeddings in thick slabs: the first with the whole energy window, the others at E_F for the error."""
+    rotation = rotation_to_x(hop.hop_vector, keep_z=True)
+    found = []
+    for number, layers in enumerate(settings.structure.thick_layers):
+        atoms, mapping = thick_host(hop.spec, layers, settings.structure.vacuum_A, settings.dft.functional,
+                                    relaxed=hop.host_unit)
+        name = f"thick {layers}"
+        needs[name] = host_step(turned_atoms(atoms, rotation), f"{title_of(hop)} slab of {layers} layers", flat.repeat, settings)
+        n = settings.host.slab_mesh if number == 0 else 2 * round(0.4 * settings.host.slab_mesh)
+        found.append(_embedding(name, np.asarray(mapping).tolist(), (n, n, 1), number == 0, settings))
+    return found
+
+
+def _bulk_embeddings(flat: Hop, settings: Settings) -> list[Document]:
+    """Embeddings in the bulk cell, on two meshes: points along each axis follow the length of the cell vectors."""
+    data = material(flat.spec.metal)
+    nearest = data.nearest_neighbour(settings.dft.functional)
+    lengths = flat.host_unit.cell.lengths()
+    found = []
+    for number, scale in enumerate((1.0, 0.75)):
+        mesh = [max(2 * round(0.5 * scale * settings.host.embedding_mesh * nearest / length), 2) for length in lengths]
+        atoms = list(range(len(flat.host_unit)))
+        found.append(_embedding("host", atoms, tuple(mesh), number == 0, settings))
+    return found
+
+
+def _embedding(host: str, atoms: list[int], mesh: tuple[int, ...], served: bool, settings: Settings) -> Document:
+    h, e = settings.host, settings.embedding
+    return {
+        "name": f"{host}, {'x'.join(map(str, mesh))} k-points",
+        "host": host,
+        "atoms": atoms,
+        "mesh": list(mesh),
+        "sigmas": [h.sigma_eV, h.sigma_check_eV] if served else [h.sigma_eV],
+        "radii": list(e.radii_A) if served else [e.radii_A[0]],
+        "window": served,
+    }
+
+
+def structure_digest(hop: Hop) -> str:
+    """Content hash of host and images."""
+    from emforce.store import content_hash
+
+    parts: list[Any] = [atoms_document(hop.host_unit), list(hop.repeat)]
+    return content_hash(parts + [[i.fraction, atoms_document(i.atoms), i.mover] for i in hop.images])

@@ -1,0 +1,149 @@
+"""Finished steps on disk, named by the hash of what went into them.
+
+A step's output is a folder with meta.json (small numbers, inputs, checksums of the files) and files. It appears under
+its name by one rename when it is complete, so a killed process leaves nothing that looks finished; a damaged file is
+found by its checksum, reported, and computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emforce.errors import StoreError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def content_hash(value: object) -> str:
+    """Hash of a JSON-able document; floats by their exact decimal form, so equal numbers give equal hashes."""
+    text = json.dumps(value, sort_keys=True, default=_plain, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be part of a step's inputs")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished step: its folder, its small numbers, and how long it took."""
+
+    folder: Path
+    values: dict[str, Any]
+    seconds: float
+
+    def arrays(self, name: str = "arrays.npz") -> dict[str, NDArray[Any]]:
+        """The arrays that the step saved."""
+        with np.load(self.folder / name, allow_pickle=False) as data:
+            return {key: data[key] for key in data.files}
+
+
+class Store:
+    """Folder of finished steps.
+
+    Parameters
+    ----------
+    root : made if it is not there
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        try:
+            (self.root / "steps").mkdir(parents=True, exist_ok=True)
+            (self.root / "logs").mkdir(exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"store {self.root}: {error.strerror}; choose a folder that can be written") from error
+
+    def folder(self, kind: str, key: str) -> Path:
+        """Where the output of a step is or will be."""
+        return self.root / "steps" / f"{kind}-{key}"
+
+    def log(self, kind: str, key: str) -> Path:
+        """Log file of a step."""
+        return self.root / "logs" / f"{kind}-{key}.txt"
+
+    def find(self, kind: str, key: str) -> Finished | None:
+        """The finished step, or None if it is not there or damaged (then it is moved aside and a line is logged)."""
+        folder = self.folder(kind, key)
+        try:
+            meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            for name, digest in meta["files"].items():
+                if _digest(folder / name) != digest:
+                    raise ValueError(f"{name} does not match its checksum")
+        except FileNotFoundError as error:
+            if not folder.exists():
+                return None
+            self._set_aside(folder, f"{error.filename} is missing")
+            return None
+        except (ValueError, KeyError, OSError) as error:
+            self._set_aside(folder, str(error))
+            return None
+        return Finished(folder, meta["values"], float(meta["seconds"]))
+
+    def _set_aside(self, folder: Path, reason: str) -> None:
+        with (self.root / "damaged.log").open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {folder.name}: {reason}; computed again\n")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def run(self, kind: str, key: str, inputs: object, make: Callable[[Path, Path], Mapping[str, Any]]) -> Finished:
+        """Return the finished step, computing it first if need be.
+
+        `make(folder, log)` writes files into an empty folder and returns the small numbers.
+        """
+        done = self.find(kind, key)
+        if done is not None:
+            return done
+        temporary = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=self.root / "steps"))
+        try:
+            start = time.monotonic()
+            values = dict(make(temporary, self.log(kind, key)))
+            seconds = time.monotonic() - start
+            meta = {
+                "kind": kind,
+                "inputs": inputs,
+                "values": values,
+                "seconds": seconds,
+                "files": {p.name: _digest(p) for p in sorted(temporary.iterdir())},
+            }
+            (temporary / "meta.json").write_text(json.dumps(meta, default=_plain), encoding="utf-8")
+            target = self.folder(kind, key)
+            try:
+                os.replace(temporary, target)
+            except OSError:
+                if not (target / "meta.json").is_file():  # else another process finished the same step first
+                    raise
+        except OSError as error:
+            raise StoreError(f"store {self.root}: {error.strerror or error}; make room or choose another folder") from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        found = self.find(kind, key)
+        if found is None:
+            raise StoreError(f"step {kind}-{key} was written but cannot be read back from {self.root}")
+        return found
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def save_arrays(folder: Path, arrays: Arrays, name: str = "arrays.npz") -> None:
+    """Write arrays into a step's folder."""
+    with (folder / name).open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)

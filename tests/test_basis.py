@@ -63,7 +63,8 @@ def test_confined_functions_are_those_of_gpaws_generator() -> None:
 
     maker = BasisMaker(ValenceData.from_setupdata_onthefly_potentials(SetupData("Cu", "PBE")))
     theirs = maker.generate(1, 0, rcutmax=7.5, jvalues=[0, 1], txt=None).bf_j
-    ours = generate(Recipe("Cu", "test", "paw", (RadialFunction(0, "confined", 7.5), RadialFunction(1, "confined", 7.5))))
+    functions = (RadialFunction(0, "confined", 7.5), RadialFunction(1, "confined", 7.5))
+    ours = generate(Recipe("Cu", "test", "paw", functions))
     for a, b in zip(ours.bf_j, theirs, strict=True):
         assert np.abs(a.phit_g - b.phit_g).max() < 1e-11
 

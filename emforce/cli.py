@@ -1,4 +1,4 @@
-"""The command `emforce`: build, run, status, query, plot, check.
+"""The command `emforce`: build, relax, run, status, query, plot, check.
 
 Nothing is computed here. Heavy packages are imported inside the subcommands, so that `emforce --help` is
 quick. Bad input is one line that names field, value and what is allowed, and exit code 2; anything else that
@@ -101,6 +101,16 @@ def _run(options: argparse.Namespace) -> int:
     print(result_table(rows, temperatures or TABLE_TEMPERATURES_K))
     print("K_wind = rho Z_wind; ± one standard uncertainty; upwind: along the field, against the electrons.")
     return 0 if rows and all(row["status"] == "ok" for row in rows) else 1
+
+
+def _relax(options: argparse.Namespace) -> int:
+    from .relaxation import relax_hops
+
+    _check_run(options.spec, (), options.workers)
+    for folder in relax_hops(options.spec, preset=options.preset, overrides=_overrides(options.set),
+                             workers=options.workers, store=options.store):
+        print(folder)
+    return 0
 
 
 def _check_run(specs: Sequence[Path], temperatures_K: Sequence[float], workers: int) -> None:
@@ -270,6 +280,11 @@ def _parser() -> argparse.ArgumentParser:
     build.add_argument(
         "--out", type=Path, default=Path("structures/built"), help="folder (default %(default)s)"
     )
+
+    relax = add("relax", _relax, "Relax host and images; `run` takes them from structures/relaxed.")
+    _add_specs(relax)
+    relax.add_argument("--workers", type=int, default=1, help="steps at the same time (default %(default)s)")
+    relax.add_argument("--store", type=Path, default=Path(STORE), help="finished steps (default %(default)s)")
 
     run = add("run", _run, "Compute the wind force for each specification and store it.")
     _add_specs(run)

@@ -4,6 +4,7 @@
     host      slab or bulk cell that carries or embeds the defect: matrices
     image     defect supercell at one point of the hop: density for restarts, matrices
     displaced the same with the mover moved, from the image's density
+    relax     host or image: positions
     wind      embedding of all images of a hop: K(E) for each region, width and thick slab
 
 Inputs are JSON-able documents; their hash, with that of the steps they build on, names the output.
@@ -20,13 +21,14 @@ import numpy as np
 from ase import Atoms
 
 from emforce.physics.fermi import (
+    FermiSurface,
     band_energies,
+    cubic_fermi_surfaces,
     fermi_energy,
-    fermi_surface,
     half_mesh,
     host_tables,
 )
-from emforce.physics.lcao import Ints, LCAOMatrices
+from emforce.physics.lcao import Floats, Ints, LCAOMatrices
 from emforce.physics.perturbation import DefectGeometry, Perturbation, perturbation
 from emforce.physics.wind import wind
 from emforce.store import Finished, Store, content_hash, save_arrays
@@ -132,7 +134,8 @@ def _run_ground_state(inputs: Document, store: Store, log: Path) -> tuple[Any, D
     from emforce.dft import calculator, converge
 
     atoms = document_atoms(inputs["atoms"])
-    calc = calculator(atoms, _dft_settings(inputs, store), _mesh_document(inputs["kpts"]), tuple(inputs["grid"]), log=log)
+    settings = _dft_settings(inputs, store)
+    calc = calculator(atoms, settings, _mesh_document(inputs["kpts"]), tuple(inputs["grid"]), log=log)
     state = converge(calc, atoms)
     values = {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations}
     values["electrons"] = float(sum(setup.Nv for setup in calc.dft.setups))
@@ -164,14 +167,18 @@ def _bulk(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
     calc, values = _run_ground_state(inputs, store, log)
     matrices = host_matrices(calc, tuple(inputs["matrix_kpts"]))
     save_matrices(folder, matrices)
-    n = inputs["mesh"]
-    served = fermi_surface(matrices, values["electrons"], (n, n, n), inputs["sigma"])
-    check = fermi_surface(matrices, values["electrons"], (n, n, n), inputs["sigma_check"])
-    coarse = 2 * round(n / 3)
-    coarser = fermi_surface(matrices, values["electrons"], (coarse,) * 3, inputs["sigma"])
+    from emforce.planewave import irreducible_mesh
+
+    def sums(n: int) -> list[FermiSurface]:
+        k, weights = irreducible_mesh(calc.atoms, n)
+        sigmas = (inputs["sigma"], inputs["sigma_check"])
+        return cubic_fermi_surfaces(matrices, values["electrons"], k, weights, sigmas, (n, n, n))
+
+    served, wider = sums(inputs["mesh"])
+    coarser, _ = sums(2 * round(0.375 * inputs["mesh"]))
     values |= {"fermi_energy": served.fermi_energy, "dos": served.dos, "n": served.n_cubic, "volume": served.volume,
                "plasma_energy": served.plasma_energy, "rho_lambda": served.rho_lambda,
-               "n_check": check.n_cubic, "n_coarse": coarser.n_cubic}
+               "n_check": wider.n_cubic, "n_coarse": coarser.n_cubic}
     values["check"] = _compare(inputs["symbol"], matrices, values["electrons"], folder)
     return values
 
@@ -187,7 +194,8 @@ def _compare(symbol: str, matrices: LCAOMatrices, electrons: float, folder: Path
         return None
     result = check_bulk_host(matrices, reference)
     path = reference.path_cartesian @ matrices.cell.T / (2 * np.pi)
-    own = fermi_surface(matrices, electrons, (reference.mesh,) * 3, reference.sigma)
+    (own,) = cubic_fermi_surfaces(matrices, electrons, reference.kpoints, reference.weights, (reference.sigma,),
+                                  (reference.mesh,) * 3)
     bands = band_energies(matrices, path) - own.fermi_energy
     steps = np.linalg.norm(np.diff(reference.path_cartesian, axis=0), axis=1)
     save_arrays(folder, {"bands": bands, "reference": reference.path_energies,
@@ -229,6 +237,19 @@ def _displaced(inputs: Document, needs: Mapping[str, Finished], folder: Path, lo
     return {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations}
 
 
+def _relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    from emforce.dft import calculator, relax, shared_symmetry
+
+    atoms = document_atoms(inputs["atoms"])
+    grid = tuple(inputs["grid"])
+    calc = calculator(atoms, _dft_settings(inputs, store), _mesh_document(inputs["kpts"]), grid,
+                      shared_symmetry([atoms], grid), log)
+    trajectory = log.with_suffix(".extxyz")  # beside the log: a killed relaxation goes on from its last step
+    relaxed, force, energy, steps = relax(calc, atoms, np.array(inputs["directions"]), inputs["force_tolerance"],
+                                          inputs["steps"], trajectory)
+    return {"positions": relaxed.get_positions().tolist(), "force": force, "energy": energy, "steps": steps}
+
+
 # embedding
 
 
@@ -266,7 +287,7 @@ def _translations(perturbations: Sequence[Perturbation]) -> Ints:
 
 
 def _shift_between(thin: LCAOMatrices, thick: LCAOMatrices, atoms: Ints) -> float:
-    """Energy zero of the thick slab minus that of the thin one, from the on-site energies of the thin one's upper half, eV."""
+    """Energy zero of the thick slab minus that of the thin one, eV, from on-site energies of the thin one's upper half."""
     height = thin.positions[:, 2]
     upper = np.flatnonzero(height > np.median(height) - 1e-6)
     shifts = []
@@ -275,8 +296,14 @@ def _shift_between(thin: LCAOMatrices, thick: LCAOMatrices, atoms: Ints) -> floa
         cols = slice(thick.offsets[atoms[a]], thick.offsets[atoms[a] + 1])
         h0, s0 = thin.block((0, 0, 0))
         h1, _ = thick.block((0, 0, 0))
-        shifts.append(np.trace(np.linalg.solve(s0[rows, rows], h1[cols, cols] - h0[rows, rows])) / (rows.stop - rows.start))
+        difference = np.linalg.solve(s0[rows, rows], h1[cols, cols] - h0[rows, rows])
+        shifts.append(np.trace(difference) / len(difference))
     return float(np.mean(shifts))
+
+
+def _nulls(m: Floats) -> list[list[float | None]]:
+    """The tensor as nested lists, null where it was not computed."""
+    return [[None if np.isnan(x) else float(x) for x in row] for row in m]
 
 
 def _wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
@@ -289,18 +316,20 @@ def _wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
         mapping = np.array(embedding["atoms"])
         shift = _shift_between(host, thick, mapping) if embedding["host"] != "host" else 0.0
         mesh = tuple(embedding["mesh"])
-        coarse = tuple(max(2 * round(n / 4), 2) if n > 1 else 1 for n in mesh)
-        level = fermi_energy(band_energies(thick, half_mesh(coarse)), needs[embedding["host"]].values["electrons"],
-                             inputs["sigma"])
+        coarse = [max(2 * round(n / 4), 2) if n > 1 else 1 for n in mesh]
+        bands = band_energies(thick, half_mesh((coarse[0], coarse[1], coarse[2])))
+        level = fermi_energy(bands, needs[embedding["host"]].values["electrons"], inputs["sigma"])
         energies = level + np.array(inputs["energies"] if embedding["window"] else [0.0])
-        kept = np.concatenate([np.arange(thick.offsets[a], thick.offsets[a + 1]) for a in sorted(set(mapping.tolist()))])
+        used = sorted(set(mapping.tolist()))
+        kept = np.concatenate([np.arange(thick.offsets[a], thick.offsets[a + 1]) for a in used])
         tables = host_tables(thick, mesh, energies, tuple(embedding["sigmas"]), translations, kept)
-        entry: Document = {"name": embedding["name"], "fermi_energy": level, "energy_shift": shift, "m": [], "condition": []}
+        entry: Document = {"name": embedding["name"], "fermi_energy": level, "energy_shift": shift}
+        entry |= {"m": [], "condition": []}
         for table in tables:
             for p in perturbations:
                 rows = [[wind(table, i, thick.offsets, p, radius, mapping, shift) for i in range(len(energies))]
                         for radius in embedding["radii"]]
-                entry["m"].append([[np.where(np.isnan(w.m), None, w.m).tolist() for w in row] for row in rows])
+                entry["m"].append([[_nulls(w.m) for w in row] for row in rows])
                 entry["condition"].append([[w.condition for w in row] for row in rows])
         results.append(entry)
     return {
@@ -313,4 +342,4 @@ def _wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
     }
 
 
-_JOBS = {"host": _host, "bulk": _bulk, "image": _image, "displaced": _displaced, "wind": _wind}
+_JOBS = {"host": _host, "bulk": _bulk, "image": _image, "displaced": _displaced, "wind": _wind, "relax": _relax}

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk as bulk_cell
 
-from emforce.hop import Hop, Image, frozen_atoms
+from emforce.hop import FloatArray, Hop, Image, frozen_atoms
 from emforce.jobs import Document, Step, atoms_document
 from emforce.materials import material
 from emforce.settings import Settings
@@ -49,7 +49,7 @@ class HopPlan:
         return tuple(found.values())
 
 
-def rotation_to_x(vector: Sequence[float], keep_z: bool) -> np.ndarray:
+def rotation_to_x(vector: FloatArray, keep_z: bool) -> FloatArray:
     """Rotation matrix that turns `vector` to +x; about z for slabs (`keep_z`), where the in-plane part goes to x."""
     v = np.array(vector, dtype=float)
     if keep_z:
@@ -61,7 +61,7 @@ def rotation_to_x(vector: Sequence[float], keep_z: bool) -> np.ndarray:
     return np.array([x, np.cross(z, x), z])
 
 
-def turned_atoms(atoms: Atoms, rotation: np.ndarray) -> Atoms:
+def turned_atoms(atoms: Atoms, rotation: FloatArray) -> Atoms:
     """The same structure in turned axes, cell and positions."""
     new = atoms.copy()
     new.set_cell(np.array(atoms.cell) @ rotation.T, scale_atoms=False)
@@ -87,7 +87,7 @@ def setups(species: set[str], recipe: str) -> dict[str, str]:
     return {symbol: load_recipe(symbol, recipe).setup for symbol in sorted(species)}
 
 
-def _dft_document(settings: Settings) -> Document:
+def dft_document(settings: Settings) -> Document:
     d = settings.dft
     return {"functional": d.functional, "recipe": d.recipe, "smearing_eV": d.smearing_eV, "grid_A": d.grid_A,
             "density_tolerance": d.density_tolerance, "max_iterations": d.max_iterations}
@@ -105,7 +105,7 @@ def bulk_step(metal: str, settings: Settings) -> Step:
         "symbol": metal,
         "atoms": atoms_document(atoms),
         "setups": setups({metal}, settings.dft.recipe),
-        "dft": _dft_document(settings),
+        "dft": dft_document(settings),
         "kpts": [h.bulk_kpts] * 3,
         "grid": grid_points(np.array(atoms.cell), settings.dft.grid_A),
         "matrix_kpts": [h.bulk_matrix_kpts] * 3,
@@ -125,7 +125,7 @@ def host_step(atoms: Atoms, title: str, repeat: Sequence[int], settings: Setting
     return Step("host", title, {
         "atoms": atoms_document(atoms),
         "setups": setups(set(atoms.get_chemical_symbols()), settings.dft.recipe),
-        "dft": _dft_document(settings),
+        "dft": dft_document(settings),
         "kpts": [k * r for k, r in zip(kpts, repeat, strict=True)],
         "grid": grid_points(np.array(atoms.cell), settings.dft.grid_A),
         "matrix_kpts": matrix,
@@ -140,11 +140,12 @@ def displaced_axes(image: Image, host: Atoms, settings: Settings) -> dict[int, t
     """
     symmetry = force_directions(image, host)
     axes = (0,) if settings.dft.directions == "hop" else symmetry.axes
-    signs = {}
+    signs: dict[int, tuple[str, ...]] = {}
     for axis in axes:
         unit = np.eye(3)[axis]
         mirrored = any(np.allclose(r @ unit, -unit, atol=1e-3) for r in symmetry.rotations)
-        signs[axis] = ("+",) if mirrored and settings.dft.directions == "hop" else ("+", "-")
+        one_is_enough = mirrored and settings.dft.directions == "hop"
+        signs[axis] = ("+",) if one_is_enough else ("+", "-")
     return signs
 
 
@@ -161,7 +162,7 @@ def image_steps(hop: Hop, image: Image, settings: Settings) -> tuple[Step, dict[
         "atoms": atoms_document(image.atoms),
         "mover": image.mover,
         "setups": setups(set(image.atoms.get_chemical_symbols()), settings.dft.recipe),
-        "dft": _dft_document(settings),
+        "dft": dft_document(settings),
         "matrix_kpts": [settings.dft.matrix_kpts if p else 1 for p in image.atoms.pbc],
     }
     first = Step("image", title, common | {
@@ -223,7 +224,8 @@ def _embeddings(hop: Hop, flat: Hop, settings: Settings, needs: dict[str, Step])
         atoms, mapping = thick_host(hop.spec, layers, settings.structure.vacuum_A, settings.dft.functional,
                                     relaxed=hop.host_unit)
         name = f"thick {layers}"
-        needs[name] = host_step(turned_atoms(atoms, rotation), f"{title_of(hop)} slab of {layers} layers", flat.repeat, settings)
+        title = f"{title_of(hop)} slab of {layers} layers"
+        needs[name] = host_step(turned_atoms(atoms, rotation), title, flat.repeat, settings)
         n = settings.host.slab_mesh if number == 0 else 2 * round(0.4 * settings.host.slab_mesh)
         found.append(_embedding(name, np.asarray(mapping).tolist(), (n, n, 1), number == 0, settings))
     return found

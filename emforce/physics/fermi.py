@@ -15,7 +15,7 @@ reversal e(-k) = e(k), c(-k) = c(k)* halves the work.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import brentq
@@ -119,11 +119,15 @@ def bands_and_velocities(matrices: LCAOMatrices, k: Floats) -> tuple[Floats, Flo
 
 def fermi_energy(energies: Floats, electrons: float, sigma: float) -> float:
     """E_F from (2/N_k) sum erfc((e - E_F)/(sqrt2 sigma))/2 = electrons; energies (nk, n), all k of equal weight."""
+    return _weighted_fermi_energy(energies, np.full(len(energies), 1 / len(energies)), electrons, sigma)
+
+
+def _weighted_fermi_energy(energies: Floats, weights: Floats, electrons: float, sigma: float) -> float:
     if not 0 < electrons < 2 * energies.shape[1]:
         raise InputError("electrons", electrons, f"between 0 and {2 * energies.shape[1]} (two per orbital)")
 
     def excess(level: float) -> float:
-        return float(erfc((energies - level) / (np.sqrt(2) * sigma)).sum() / len(energies) - electrons)
+        return float(weights @ erfc((energies - level) / (np.sqrt(2) * sigma)).sum(axis=1) - electrons)
 
     low, high = float(energies.min()) - 10 * sigma, float(energies.max()) + 10 * sigma
     level = brentq(excess, low, high, xtol=1e-10)
@@ -133,10 +137,18 @@ def fermi_energy(energies: Floats, electrons: float, sigma: float) -> float:
 
 
 def surface_from_bands(
-    energies: Floats, v: Floats, level: float, sigma: float, volume: float, mesh: tuple[int, int, int]
+    energies: Floats,
+    v: Floats,
+    level: float,
+    sigma: float,
+    volume: float,
+    mesh: tuple[int, int, int],
+    weights: Floats | None = None,
 ) -> FermiSurface:
-    """Sums over the Fermi surface at `level` from bands (nk, n) and velocities (3, nk, n), all k of equal weight."""
+    """Sums over the Fermi surface at `level` from bands (nk, n) and velocities (3, nk, n); weights average to 1."""
     weight = 2 / len(energies) * gaussian(energies - level, sigma)
+    if weights is not None:
+        weight = weight * weights[:, None]
     speed = np.linalg.norm(v, axis=0)
     return FermiSurface(
         fermi_energy=level,
@@ -160,6 +172,30 @@ def fermi_surface(
     energies, v = bands_and_velocities(matrices, half_mesh(mesh))
     level = fermi_energy(energies, electrons, sigma)
     return surface_from_bands(energies, v, level, sigma, matrices.volume, mesh)
+
+
+def cubic_fermi_surfaces(
+    matrices: LCAOMatrices,
+    electrons: float,
+    k: Floats,
+    weights: Floats,
+    sigmas: tuple[float, ...],
+    mesh: tuple[int, int, int],
+) -> list[FermiSurface]:
+    """The sums of a cubic crystal for several widths, from inequivalent k-points (nk, 3) and their weights (sum 1).
+
+    N_ab and 1/(rho lambda) are averaged over the axes, which the point group of a cubic crystal makes exact.
+    """
+    energies, v = bands_and_velocities(matrices, k)
+    count = len(weights)
+    found = []
+    for sigma in sigmas:
+        level = _weighted_fermi_energy(energies, weights, electrons, sigma)
+        surface = surface_from_bands(energies, v, level, sigma, matrices.volume, mesh, count * weights)
+        isotropic = np.eye(3) * surface.n_cubic
+        average = np.full(3, surface.inverse_rho_lambda.mean())
+        found.append(replace(surface, n_tensor=isotropic, inverse_rho_lambda=average))
+    return found
 
 
 @dataclass(frozen=True)

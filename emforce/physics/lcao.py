@@ -20,7 +20,7 @@ Ints = NDArray[np.int64]
 
 
 def _frozen(array: NDArray[np.generic], dtype: type) -> NDArray[np.generic]:
-    out = np.array(array, dtype=dtype)
+    out: NDArray[np.generic] = np.array(array, dtype=dtype)
     out.setflags(write=False)
     return out
 
@@ -47,8 +47,10 @@ class LCAOMatrices:
     s: Floats
 
     def __post_init__(self) -> None:
-        for name, dtype in (("cell", float), ("positions", float), ("orbitals", int), ("R", int), ("h", float), ("s", float)):
-            object.__setattr__(self, name, _frozen(getattr(self, name), dtype))
+        for name in ("cell", "positions", "h", "s"):
+            object.__setattr__(self, name, _frozen(getattr(self, name), float))
+        for name in ("orbitals", "R"):
+            object.__setattr__(self, name, _frozen(getattr(self, name), int))
         n = int(self.orbitals.sum())
         for name in ("h", "s"):
             shape = getattr(self, name).shape

@@ -1,0 +1,154 @@
+"""From the numbers of an embedding to values with uncertainties and checks.
+
+K of an image is the component along the hop of its tensor after the symmetry of its site has been applied. Its uncertainty
+is the quadrature of named parts, each the change of K when one thing is varied and everything else kept:
+
+    fermi_energy       E_F -+ fermi_error_eV (largest change)
+    smearing           the second width of the delta
+    region             the other radii (largest change)
+    layers             the other thick slab, with a coarser k-mesh in the plane (bulk: the coarser mesh alone)
+    mesh               N of the bulk on a coarser mesh, and with the second width
+    finite_difference  (2/3) (|H+ + H- - 2H|/|H+ - H-|)^2 |K|: third derivative as the square of the second; none for one-sided runs
+    basis              relative error of the host against plane waves, the larger of DOS and omega_p^2, times |K|
+    geometry           GEOMETRY_SLOPE times the misplacement: residual force over M (k_B Theta_D/hbar)^2/3 where relaxed,
+                       UNRELAXED_MISPLACEMENT where not
+    path               (hop average only) parabola through three points against straight lines: |K_saddle - K_initial|/6
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import constants
+
+from emforce import units
+from emforce.physics.symmetry import tensor_from_rows
+from emforce.physics.wind import hop_average
+from emforce.settings import Settings
+
+#: change of K with a misplacement of the mover's neighbours, uOhm cm per Angstrom: 10 uOhm cm for 0.1 A was the largest seen in
+#: trials on W and Cu adatoms with moved neighbours
+GEOMETRY_SLOPE = 100.0
+#: misplacement of a structure made from hard spheres, Angstrom: typical change of a height on relaxation
+UNRELAXED_MISPLACEMENT = 0.1
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """Value of one image, or of the hop average.
+
+    Attributes
+    ----------
+    k : uOhm cm along the hop
+    tensor : (3, 3) uOhm cm, nan where not computed (the hop average has none)
+    parts : named parts of the uncertainty, uOhm cm; nan: not estimated
+    k_of_energy : (energies,) uOhm cm
+    asymmetry : |K before - after symmetrization|, uOhm cm
+    condition : largest condition number among all regions
+    """
+
+    k: float
+    tensor: np.ndarray
+    parts: dict[str, float]
+    k_of_energy: np.ndarray
+    asymmetry: float
+    condition: float
+
+
+def stiffness(mass_amu: float, debye_temperature_K: float) -> float:
+    """M (k_B Theta_D/hbar)^2 / 3 in eV/A^2: spring constant of an atom in the Debye model's mean square frequency."""
+    omega = constants.k * debye_temperature_K / constants.hbar
+    return mass_amu * constants.atomic_mass * omega**2 / 3 / constants.e * 1e-20
+
+
+def tensors(rows: Sequence[Any], scale: float, axes: Sequence[int], rotations: np.ndarray) -> tuple[np.ndarray, float]:
+    """Symmetrized K tensor in uOhm cm from m with null rows, and the largest change that symmetrization made along the hop."""
+    raw = np.array([[NAN if x is None else x for x in row] for row in rows], dtype=float) * scale
+    try:
+        full = tensor_from_rows(list(axes), np.array([raw[a] for a in axes]), rotations)
+    except ValueError:
+        full = raw
+    return full, float(abs(full[0, 0] - raw[0, 0]))
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One variant of the calculation: which embedding, width, radius and energy."""
+
+    embedding: int
+    sigma: int
+    radius: int
+    energy: int
+
+
+def assess_images(
+    wind: Mapping[str, Any],
+    bulk: Mapping[str, Any],
+    settings: Settings,
+    axes: Sequence[Sequence[int]],
+    rotations: Sequence[np.ndarray],
+    one_sided: Sequence[bool],
+    misplacement_A: Sequence[float],
+) -> list[Assessed]:
+    """Values of all images from the finished wind and bulk steps; sequences are per image."""
+    scale = bulk["volume"] / bulk["n"] / units.uohm_cm
+    energies = list(settings.embedding.energies_eV)
+    zero = min(range(len(energies)), key=lambda i: abs(energies[i]))
+    images = len(axes)
+    found = []
+    for image in range(images):
+        def value(case: _Case, image: int = image) -> tuple[np.ndarray, float]:
+            entry = wind["embeddings"][case.embedding]
+            rows = entry["m"][case.sigma * images + image][case.radius][case.energy]
+            return tensors(rows, scale, axes[image], rotations[image])
+
+        base, asymmetry = value(_Case(0, 0, 0, zero))
+        k = float(base[0, 0])
+
+        def change(*cases: _Case, k: float = k, value: Any = value) -> float:
+            return max((abs(float(value(c)[0][0, 0]) - k) for c in cases), default=NAN)
+
+        error = settings.embedding.fermi_error_eV
+        off = [i for i, e in enumerate(energies) if abs(abs(e) - error) < 1e-9]
+        check = bulk.get("check")
+        parts = {
+            "fermi_energy": change(*[_Case(0, 0, 0, i) for i in off]),
+            "smearing": change(_Case(0, 1, 0, zero)),
+            "region": change(*[_Case(0, 0, r, zero) for r in range(1, len(settings.embedding.radii_A))]),
+            "layers": change(*[_Case(e, 0, 0, 0) for e in range(1, len(wind["embeddings"]))]),
+            "mesh": abs(k) * max(abs(bulk["n_coarse"] / bulk["n"] - 1), abs(bulk["n_check"] / bulk["n"] - 1)),
+            "finite_difference": NAN if one_sided[image] else abs(k) * 2 / 3 * wind["curvature"][image] ** 2,
+            "basis": NAN if check is None else abs(k) * max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1)),
+            "geometry": GEOMETRY_SLOPE * misplacement_A[image],
+        }
+        window = np.array([value(_Case(0, 0, 0, i))[0][0, 0] for i in range(len(energies))])
+        condition = max(c for entry in wind["embeddings"] for i, per in enumerate(entry["condition"])
+                        if i % images == image for row in per for c in row)
+        found.append(Assessed(k, base, parts, window, asymmetry, condition))
+    return found
+
+
+def average(images: Sequence[Assessed], fractions: Sequence[float], symmetric: bool) -> Assessed:
+    """Hop average; parts of the images add linearly (they err the same way), then in quadrature with the error of the path."""
+    def mean(values: Sequence[float]) -> float:
+        return hop_average(np.array(fractions), np.array(values), symmetric)
+
+    parts = {name: mean([i.parts[name] for i in images]) for name in images[0].parts}
+    ks = [i.k for i in images]
+    if len(images) == 2:
+        parts["path"] = abs(ks[1] - ks[0]) / 6
+    else:
+        coarse = [(f, k) for f, k in zip(fractions, ks, strict=True) if abs(f * 2 - round(f * 2)) < 1e-6]
+        parts["path"] = abs(hop_average(np.array([f for f, _ in coarse]), np.array([k for _, k in coarse]), symmetric)
+                            - mean(ks)) / 3
+    window = np.array([mean([i.k_of_energy[e] for i in images]) for e in range(len(images[0].k_of_energy))])
+    return Assessed(mean(ks), np.full((3, 3), NAN), parts, window, max(i.asymmetry for i in images),
+                    max(i.condition for i in images))
+
+
+__all__ = ["Assessed", "assess_images", "average", "stiffness", "tensors"]

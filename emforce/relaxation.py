@@ -1,0 +1,164 @@
+"""Relaxed structures of a hop: the host, and the mover with its neighbours at every image, the saddle too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pathlib import Path
+
+import numpy as np
+
+from emforce import provenance
+from emforce.basis import basis_name
+from emforce.errors import ConvergenceError, EmforceError
+from emforce.farm import Task, run_tasks
+from emforce.hop import Hop, Image
+from emforce.jobs import Step, atoms_document, execute
+from emforce.plan import dft_document, setups, title_of
+from emforce.progress import Progress
+from emforce.relaxed import Relaxation, follow_host, image_key, with_positions, write_relaxed
+from emforce.settings import Settings, load_settings
+from emforce.store import Finished, Store
+from emforce.workflow import built_hop, relaxed_folder
+
+#: host atoms within this many nearest-neighbour distances of the mover move with it
+NEIGHBOUR_REACH = 1.25
+MAX_STEPS = 40
+
+
+def relax_hops(
+    spec_paths: Sequence[Path],
+    *,
+    preset: str,
+    overrides: Mapping[str, object],
+    workers: int,
+    store: Path,
+    force_tolerance_eV_per_A: float = 0.05,
+) -> list[Path]:
+    """Relax host and images of every specification; returns the folders written.
+
+    The images start from the relaxed host. At s = 0 and 1 the mover is free; elsewhere it stays in the plane through its
+    position normal to the hop vector, which at the saddle of a symmetric hop is no constraint at all.
+
+    Raises
+    ------
+    EmforceError naming the relaxations that failed; those that finished stay in the store
+    """
+    settings = load_settings(preset, overrides)
+    disk = Store(store)
+    hops = [built_hop(path, settings) for path in spec_paths]
+    hosts = {hop.spec.name: _host_step(hop, settings, force_tolerance_eV_per_A) for hop in hops}
+    _run(list(hosts.values()), disk, workers)
+    followed, images = [], {}
+    for hop in hops:
+        unit = np.array(_find(disk, hosts[hop.spec.name]).values["positions"])
+        hop = follow_host(hop, unit)
+        followed.append(hop)
+        images[hop.spec.name] = [_image_step(hop, image, settings, force_tolerance_eV_per_A) for image in hop.images]
+    _run([step for steps in images.values() for step in steps], disk, workers)
+    written = []
+    for hop in followed:
+        folder = relaxed_folder(hop, settings)
+        if folder is None:
+            raise EmforceError("structure.relaxed is empty: name a folder for the relaxed structures")
+        host = _find(disk, hosts[hop.spec.name])
+        done = [_find(disk, step) for step in images[hop.spec.name]]
+        positions = {i.fraction: np.array(d.values["positions"]) for i, d in zip(hop.images, done, strict=True)}
+        relaxed = with_positions(hop, images=positions)
+        write_relaxed(relaxed, folder, _relaxation(hop, settings, host, done))
+        written.append(folder)
+    return written
+
+
+def _run(steps: Sequence[Step], store: Store, workers: int) -> None:
+    todo = {step.name: step for step in steps if store.find(step.kind, step.key) is None}
+    if not todo:
+        return
+    with Progress([(s.title, s.seconds) for s in todo.values()], workers=workers) as progress:
+
+        def report(name: str, event: str) -> None:
+            if event == "begin":
+                progress.begin(todo[name].title)
+            else:
+                progress.finish(todo[name].title, note="" if event == "done" else event)
+
+        failed = run_tasks({n: Task(execute, (s, str(store.root))) for n, s in todo.items()}, workers, report)
+    if failed:
+        raise ConvergenceError("; ".join(f"{todo[n].title}: {reason}" for n, reason in failed.items()))
+
+
+def _find(store: Store, step: Step) -> Finished:
+    found = store.find(step.kind, step.key)
+    if found is None:
+        raise EmforceError(f"{step.title}: finished but gone from the store; run the same command again")
+    return found
+
+
+def _host_step(hop: Hop, settings: Settings, tolerance: float) -> Step:
+    """Slab: all layers free along z. Bulk: nothing to relax, one evaluation."""
+    from emforce.dft import grid_points
+
+    atoms = hop.host_unit
+    slab = not atoms.pbc[2]
+    projector = np.zeros((len(atoms), 3, 3))
+    if slab:
+        projector[:, 2, 2] = 1.0
+    kpts = settings.dft.slab_kpts if slab else settings.dft.bulk_kpts
+    return Step("relax", f"relax {title_of(hop)} host", {
+        "atoms": atoms_document(atoms),
+        "setups": setups(set(atoms.get_chemical_symbols()), settings.dft.recipe),
+        "dft": dft_document(settings),
+        "kpts": [k * r for k, r in zip(kpts, hop.repeat, strict=True)],
+        "grid": grid_points(np.array(atoms.cell), settings.dft.grid_A),
+        "directions": projector.tolist(),
+        "force_tolerance": 0.4 * tolerance,
+        "steps": MAX_STEPS,
+    }, seconds=60.0)
+
+
+def free_atoms(image: Image, pbc: Sequence[bool], reach: float = NEIGHBOUR_REACH) -> list[int]:
+    """The mover and the atoms within `reach` times its nearest distance."""
+    distance = image.atoms.get_distances(image.mover, range(len(image.atoms)), mic=any(pbc))
+    nearest = min(d for i, d in enumerate(distance) if i != image.mover)
+    return [i for i, d in enumerate(distance) if i == image.mover or d <= reach * nearest]
+
+
+def _image_step(hop: Hop, image: Image, settings: Settings, tolerance: float) -> Step:
+    from emforce.dft import grid_points
+
+    projector = np.zeros((len(image.atoms), 3, 3))
+    projector[free_atoms(image, image.atoms.pbc)] = np.eye(3)
+    if 1e-6 < image.fraction < 1 - 1e-6:
+        unit = hop.hop_vector / np.linalg.norm(hop.hop_vector)
+        projector[image.mover] = np.eye(3) - np.outer(unit, unit)
+    slab = not image.atoms.pbc[2]
+    return Step("relax", f"relax {title_of(hop)} {image.label}", {
+        "atoms": atoms_document(image.atoms),
+        "setups": setups(set(image.atoms.get_chemical_symbols()), settings.dft.recipe),
+        "dft": dft_document(settings),
+        "kpts": settings.dft.slab_kpts if slab else settings.dft.bulk_kpts,
+        "grid": grid_points(np.array(hop.host_unit.cell), settings.dft.grid_A, hop.repeat),
+        "directions": projector.tolist(),
+        "force_tolerance": tolerance,
+        "steps": MAX_STEPS,
+    }, seconds=20.0 * len(image.atoms))
+
+
+def _relaxation(hop: Hop, settings: Settings, host: Finished, images: Sequence[Finished]) -> Relaxation:
+    keys = [image_key(image.fraction) for image in hop.images]
+    energies = {"host": host.values["energy"]} | {k: i.values["energy"] for k, i in zip(keys, images, strict=True)}
+    moved = {"host": tuple(range(len(hop.host_unit)))}
+    moved |= {k: tuple(free_atoms(i, i.atoms.pbc)) for k, i in zip(keys, hop.images, strict=True)}
+    return Relaxation(
+        functional=settings.dft.functional,
+        basis=basis_name(hop.spec.metal, settings.dft.recipe),
+        fmax_eV_per_A=max(i.values["force"] for i in images),
+        size=hop.repeat,
+        layers=0 if hop.spec.facet == "bulk" else settings.structure.layers,
+        energies_eV=energies,
+        relaxed_atoms=moved,
+        provenance={**provenance.versions(), "git_commit": provenance.git_commit(), "settings_hash": settings.digest},
+    )
+
+
+__all__ = ["free_atoms", "relax_hops"]

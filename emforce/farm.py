@@ -94,7 +94,7 @@ def _run_on_dask(tasks: Mapping[str, Task], workers: int, report: Report) -> dic
     ):
         left, finished = dict(tasks), set[str]()
         running: dict[Any, str] = {}
-        completed = as_completed()
+        completed = as_completed(loop=client.loop)
         while left or running:
             for name in [n for n, t in left.items() if all(a in finished or a in failed for a in t.after)]:
                 if len(running) >= workers:

@@ -8,7 +8,8 @@ is the quadrature of named parts, each the change of K when one thing is varied 
     region             the other radii (largest change)
     layers             the other thick slab, with a coarser k-mesh in the plane (bulk: the coarser mesh alone)
     mesh               N of the bulk on a coarser mesh, and with the second width
-    finite_difference  (2/3) (|H+ + H- - 2H|/|H+ - H-|)^2 |K|: third derivative as the square of the second; none for one-sided runs
+    finite_difference  (2/3) (|H+ + H- - 2H|/|H+ - H-|)^2 |K|: third derivative as the square of the second;
+                       none for one-sided runs
     basis              relative error of the host against plane waves, the larger of DOS and omega_p^2, times |K|
     geometry           GEOMETRY_SLOPE times the misplacement: residual force over M (k_B Theta_D/hbar)^2/3 where relaxed,
                        UNRELAXED_MISPLACEMENT where not

@@ -183,9 +183,9 @@ def bloch_matrices(calc: Any, mesh: tuple[int, int, int]) -> tuple[Complexes, Co
 
     Only the matrices are built, at the fixed potential: nothing is diagonalised. H(-k) = H(k)* gives half of them.
     """
+    from ase.units import Ha
     from gpaw.dft import Parameters
     from gpaw.new.logger import Logger
-    from ase.units import Ha
 
     grid = np.array(list(np.ndindex(*mesh)))
     minus = {tuple(g): i for i, g in enumerate(map(tuple, np.mod(-grid, mesh)))}
@@ -320,4 +320,6 @@ def relax(
         move = np.einsum("aij,aj->ai", directions[free], move)
         move *= min(1.0, 0.15 / max(float(np.linalg.norm(move, axis=1).max()), 1e-12))
         work.positions[free] += move
-    raise ConvergenceError(f"relaxation: force {largest:.3f} eV/A after {steps} steps, wanted {force_tolerance}; allow more steps")
+    raise ConvergenceError(
+        f"relaxation: force {largest:.3f} eV/A after {steps} steps, wanted {force_tolerance}; allow more steps"
+    )

@@ -88,6 +88,7 @@ def setups(species: set[str], recipe: str) -> dict[str, str]:
 
 
 def dft_document(settings: Settings) -> Document:
+    """The settings of the density functional theory that are part of a step's inputs."""
     d = settings.dft
     return {"functional": d.functional, "recipe": d.recipe, "smearing_eV": d.smearing_eV, "grid_A": d.grid_A,
             "density_tolerance": d.density_tolerance, "max_iterations": d.max_iterations}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.geometry import find_mic
-from emforce.materials import material
 
 from emforce.errors import InputError
 from emforce.hosts import (
@@ -17,6 +16,7 @@ from emforce.hosts import (
     neighbour_distance,
     slab_unit,
 )
+from emforce.materials import material
 from emforce.site_symmetry import force_directions
 from emforce.sites import ADATOM_HOPS, CONTACT, SITES, VACANCY_HOPS
 from emforce.spec import FACETS, HOP_LABELS

@@ -38,6 +38,10 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code."""
+    # one thread per process, set before numpy is imported: two threads that share a core with another process are
+    # many times slower than one
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
@@ -283,12 +287,12 @@ def _parser() -> argparse.ArgumentParser:
 
     relax = add("relax", _relax, "Relax host and images; `run` takes them from structures/relaxed.")
     _add_specs(relax)
-    relax.add_argument("--workers", type=int, default=1, help="steps at the same time (default %(default)s)")
+    _add_workers(relax)
     relax.add_argument("--store", type=Path, default=Path(STORE), help="finished steps (default %(default)s)")
 
     run = add("run", _run, "Compute the wind force for each specification and store it.")
     _add_specs(run)
-    run.add_argument("--workers", type=int, default=1, help="steps at the same time (default %(default)s)")
+    _add_workers(run)
     run.add_argument("--store", type=Path, default=Path(STORE), help="finished steps (default %(default)s)")
     _add_temperature(run, "temperatures of the table, K (default 300 400 600 800)")
     _add_db(run)
@@ -332,6 +336,11 @@ def _add_specs(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override a field of the preset; repeatable",
     )
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--workers", type=int, default=cores, help="steps at the same time (default: cores, %(default)s)")
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:

@@ -218,10 +218,20 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
 
 
 def _embeddings(hop: Hop, flat: Hop, settings: Settings, needs: dict[str, Step]) -> list[Document]:
-    """Embeddings in thick slabs: the first with the whole energy window, the others at E_F for the error."""
+    """Embeddings in thick slabs: the first with the whole energy window, the others at E_F for the error.
+
+    A host given as a file without a thick slab is its own embedding, on two meshes.
+    """
     rotation = rotation_to_x(hop.hop_vector, keep_z=True)
     found = []
-    for number, layers in enumerate(settings.structure.thick_layers):
+    layer_counts = settings.structure.thick_layers
+    if hop.spec.kind == "files":
+        if hop.spec.thick_host_file is None:
+            atoms = list(range(len(flat.host_unit)))
+            meshes = [settings.host.slab_mesh, 2 * round(0.4 * settings.host.slab_mesh)]
+            return [_embedding("host", atoms, (n, n, 1), i == 0, settings) for i, n in enumerate(meshes)]
+        layer_counts = layer_counts[:1]  # one file, one thick slab
+    for number, layers in enumerate(layer_counts):
         atoms, mapping = thick_host(hop.spec, layers, settings.structure.vacuum_A, settings.dft.functional,
                                     relaxed=hop.host_unit)
         name = f"thick {layers}"

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.linalg
 
 from emforce.physics.embedding import RegionSites
-from emforce.physics.fermi import host_tables
+from emforce.physics.fermi import HostTables, host_tables
 from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.wind import Wind, wind
@@ -312,15 +312,17 @@ def chain_defect(
     )
 
 
-def chain_tables(host: LCAOMatrices, energy: float, half: int) -> list:
-    """Tables at CHAIN_SIGMA and twice that, for extrapolation to a sharp delta."""
+def chain_tables(host: LCAOMatrices, energy: float, half: int, sigma: float = CHAIN_SIGMA) -> list[HostTables]:
+    """Tables at sigma and twice that, for extrapolation to a sharp delta.
+
+    sigma must exceed the level spacing 2 pi v/(N a) of the mesh, or the sums depend on where the levels lie.
+    """
     R = np.array([[i, 0, 0] for i in range(-2 * half, 2 * half + 1)])
-    sigmas = (CHAIN_SIGMA, 2 * CHAIN_SIGMA)
-    return host_tables(host, CHAIN_MESH, np.array([energy]), sigmas, R, np.arange(host.n))
+    return host_tables(host, CHAIN_MESH, np.array([energy]), (sigma, 2 * sigma), R, np.arange(host.n))
 
 
 def chain_wind(
-    host: LCAOMatrices, energy: float, perturbation: Perturbation, radius: float, tables: list | None = None
+    host: LCAOMatrices, energy: float, perturbation: Perturbation, radius: float, tables: list[HostTables] | None = None
 ) -> float:
     """m[x, x], extrapolated to a sharp delta (the error of a Gaussian is of order sigma^2)."""
     half = int(np.abs(perturbation.sites.cells).max())
@@ -329,5 +331,5 @@ def chain_wind(
     return (4 * sharp.m[0, 0] - wide.m[0, 0]) / 3
 
 
-def wind_xx(tables, host: LCAOMatrices, perturbation: Perturbation, radius: float) -> Wind:
+def wind_xx(tables: HostTables, host: LCAOMatrices, perturbation: Perturbation, radius: float) -> Wind:
     return wind(tables, 0, host.offsets, perturbation, radius)

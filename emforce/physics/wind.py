@@ -86,7 +86,7 @@ def wind(
     starts = np.concatenate([[0], np.cumsum(perturbation.site_orbitals)])
     orbitals = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in kept])
     g, b = remove_orbitals(g, b, np.arange(len(orbitals), len(g)))
-    g, b = add_decoupled(g, b, perturbation.new_orbitals)
+    g, b = add_decoupled(g, b, perturbation.new_orbitals, NEW_ORBITAL_ENERGY)
 
     energy = float(tables.energies[energy_index])
     own = energy - energy_shift

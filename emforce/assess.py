@@ -5,7 +5,7 @@ is the quadrature of named parts, each the change of K when one thing is varied 
 
     fermi_energy       E_F -+ fermi_error_eV (largest change)
     smearing           the second width of the delta
-    region             the other radii (largest change)
+    region             the other radii (root mean square change: a radius that cuts a shell of overlapping orbitals can be far off)
     layers             the other thick slab, with a coarser k-mesh in the plane (bulk: the coarser mesh alone)
     mesh               N of the bulk on a coarser mesh, and with the second width
     finite_difference  (2/3) (|H+ + H- - 2H|/|H+ - H-|)^2 |K|: third derivative as the square of the second;
@@ -120,7 +120,7 @@ def assess_images(
         parts = {
             "fermi_energy": change(*[_Case(0, 0, 0, i) for i in off]),
             "smearing": change(_Case(0, 1, 0, zero)),
-            "region": change(*[_Case(0, 0, r, zero) for r in range(1, len(settings.embedding.radii_A))]),
+            "region": _rms([change(_Case(0, 0, r, zero)) for r in range(1, len(settings.embedding.radii_A))]),
             "layers": change(*[_Case(e, 0, 0, 0) for e in range(1, len(wind["embeddings"]))]),
             "mesh": abs(k) * max(abs(bulk["n_coarse"] / bulk["n"] - 1), abs(bulk["n_check"] / bulk["n"] - 1)),
             "finite_difference": NAN if one_sided[image] else abs(k) * 2 / 3 * wind["curvature"][image] ** 2,
@@ -132,6 +132,10 @@ def assess_images(
                         if i % images == image for row in per for c in row)
         found.append(Assessed(k, base, parts, window, asymmetry, condition))
     return found
+
+
+def _rms(values: Sequence[float]) -> float:
+    return math.sqrt(sum(v * v for v in values) / len(values)) if values else NAN
 
 
 def average(images: Sequence[Assessed], fractions: Sequence[float], symmetric: bool) -> Assessed:

@@ -241,7 +241,7 @@ def folded_matrices(calc: Any, mesh: tuple[int, int, int]) -> LCAOMatrices:
     per_atom = orbitals_per_atom(calc)
     shift = np.repeat(_wrap(atoms), per_atom, axis=0)  # GPAW's copy of an atom sits at position + shift cells
     k = grid / np.array(mesh)
-    gauge = np.exp(-2j * np.pi * (k @ shift.T))  # |at position> = exp(-2 pi i k.shift) |at position + shift>
+    gauge = np.exp(2j * np.pi * (k @ shift.T))  # Bloch sums: |at position> = exp(2 pi i k.shift) |at position + shift>
     h *= gauge.conj()[:, :, None] * gauge[:, None, :]
     s *= gauge.conj()[:, :, None] * gauge[:, None, :]
     inverse = np.exp(-2j * np.pi * (grid @ k.T)) / len(grid)

@@ -27,7 +27,7 @@ import numpy as np
 from scipy import constants
 
 from emforce import units
-from emforce.physics.symmetry import tensor_from_rows
+from emforce.physics.symmetry import known_part
 from emforce.physics.wind import hop_average
 from emforce.settings import Settings
 
@@ -70,10 +70,7 @@ def stiffness(mass_amu: float, debye_temperature_K: float) -> float:
 def tensors(rows: Sequence[Any], scale: float, axes: Sequence[int], rotations: np.ndarray) -> tuple[np.ndarray, float]:
     """Symmetrized K tensor in uOhm cm from m with null rows, and the largest change that symmetrization made along the hop."""
     raw = np.array([[NAN if x is None else x for x in row] for row in rows], dtype=float) * scale
-    try:
-        full = tensor_from_rows(list(axes), np.array([raw[a] for a in axes]), rotations)
-    except ValueError:
-        full = raw
+    full = known_part(list(axes), np.array([raw[a] for a in axes]), rotations)
     return full, float(abs(full[0, 0] - raw[0, 0]))
 
 

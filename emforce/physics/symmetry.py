@@ -60,3 +60,19 @@ def tensor_from_rows(axes: Sequence[int], rows: FloatArray, rotations: FloatArra
     turned = np.concatenate([np.einsum("...b,nab->n...a", row, rotations) for row in rows])
     m = np.tensordot(np.linalg.pinv(directions), turned, axes=1)  # [force, ..., field]
     return symmetrize_tensor(np.moveaxis(m, 0, -2), rotations)
+
+
+def known_part(axes: Sequence[int], rows: FloatArray, rotations: FloatArray) -> FloatArray:
+    """What the rows say of the tensor where the displacements do not span space: unknown rows are nan.
+
+    Parameters as for `tensor_from_rows`, rows (len(axes), 3). With displacements along the hop only, a site with two
+    mirror planes still gives every in-plane component.
+    """
+    rotations, rows = np.asarray(rotations, dtype=float), np.asarray(rows, dtype=float)
+    directions = np.concatenate([rotations[:, :, axis] for axis in axes])
+    turned = np.concatenate([np.einsum("b,nab->na", row, rotations) for row in rows])
+    inverse = np.linalg.pinv(directions, rcond=1e-3)
+    m = inverse @ turned
+    reached = np.abs(np.diagonal(inverse @ directions) - 1) < 1e-6  # projector on what the displacements span
+    m[~reached] = np.nan
+    return np.asarray(m)

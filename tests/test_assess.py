@@ -1,0 +1,99 @@
+"""From embedding numbers to values with uncertainties: each part is the change that one variation makes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emforce import units
+from emforce.assess import assess_images, average, stiffness
+from emforce.settings import load_settings
+
+IDENTITY = np.eye(3)[None]
+
+
+def tensor(k: float) -> list[list[float | None]]:
+    """m along x only, as a run with displacements along the hop gives it."""
+    return [[k, 0.0, 0.0], [None] * 3, [None] * 3]
+
+
+def finished(base: float, *, sigma: float = 0.0, radius: float = 0.0, thick: float = 0.0, slope: float = 0.0) -> dict[str, Any]:
+    """A wind step of two images (the second twice the first) with known changes per variation."""
+    settings = load_settings("quick")
+    energies, radii = settings.embedding.energies_eV, settings.embedding.radii_A
+
+    def rows(scale: float, shift: float) -> list[Any]:
+        return [[tensor(scale * (base + shift + radius * (r > 0) + slope * e)) for e in energies] for r in range(len(radii))]
+
+    served = {"m": [rows(1, 0), rows(2, 0), rows(1, sigma), rows(2, sigma)],
+              "condition": [[[10.0] * len(energies)] * len(radii)] * 4}
+    other = {"m": [[[tensor(base + thick)]], [[tensor(2 * (base + thick))]]], "condition": [[[20.0]], [[30.0]]]}
+    return {"embeddings": [served, other], "curvature": [0.1, 0.2]}
+
+
+BULK = {"volume": 10.0, "n": 10.0 / units.uohm_cm, "n_coarse": 10.2 / units.uohm_cm, "n_check": 10.1 / units.uohm_cm,
+        "check": {"dos_ratio": 1.03, "omega_p_ratio": 0.99}}  # chosen so that K in uOhm cm equals m
+
+
+def assess(wind: dict[str, Any], misplacement: float = 0.1) -> list[Any]:
+    rotations = np.array([np.diag(d) for d in ([1, 1, 1], [-1, 1, 1])], dtype=float)
+    return assess_images(wind, BULK, load_settings("quick"), [(0,), (0,)], [rotations, rotations], [False, True],
+                         [misplacement, misplacement])
+
+
+def test_value_is_m_omega_over_n_in_uohm_cm() -> None:
+    first, second = assess(finished(-50.0))
+    assert first.k == pytest.approx(-50.0)
+    assert second.k == pytest.approx(-100.0)
+    assert np.isnan(first.tensor[1]).all()  # not computed stays not computed
+
+
+@pytest.mark.parametrize(
+    ("variation", "part", "expected"),
+    [({"sigma": 3.0}, "smearing", 3.0), ({"radius": -2.0}, "region", 2.0), ({"thick": 5.0}, "layers", 5.0),
+     ({"slope": 40.0}, "fermi_energy", 4.0)],
+)
+def test_each_part_is_the_change_of_its_own_variation(variation: dict[str, float], part: str, expected: float) -> None:
+    first, second = assess(finished(-50.0, **variation))
+    assert first.parts[part] == pytest.approx(expected)
+    assert second.parts[part] == pytest.approx(2 * expected)
+    quiet = assess(finished(-50.0))[0].parts
+    for name in set(quiet) - {part}:
+        assert first.parts[name] == pytest.approx(quiet[name], nan_ok=True), name
+
+
+def test_parts_that_follow_from_the_bulk_and_the_geometry() -> None:
+    first, second = assess(finished(-50.0), misplacement=0.02)
+    assert first.parts["mesh"] == pytest.approx(50 * 0.02)
+    assert first.parts["basis"] == pytest.approx(50 * 0.03)
+    assert first.parts["geometry"] == pytest.approx(2.0)
+    assert first.parts["finite_difference"] == pytest.approx(50 * 2 / 3 * 0.01)
+    assert math.isnan(second.parts["finite_difference"])  # one displacement only: not estimated, and said so
+
+
+def test_average_is_linear_in_the_images_and_their_parts() -> None:
+    images = assess(finished(-50.0, slope=40.0))
+    mean = average(images, (0.0, 0.5), symmetric=True)
+    assert mean.k == pytest.approx(-75.0)
+    assert mean.parts["fermi_energy"] == pytest.approx((4.0 + 8.0) / 2)
+    assert mean.parts["path"] == pytest.approx(50 / 6)
+    assert mean.condition == pytest.approx(30.0)
+    middle = len(mean.k_of_energy) // 2
+    assert mean.k_of_energy[middle] == pytest.approx(mean.k)
+
+
+def test_average_over_a_cosine_is_its_mean() -> None:
+    s = (0.0, 0.25, 0.5)
+    image = assess(finished(1.0))[0]
+    from dataclasses import replace
+
+    images = [replace(image, k=-80 + 30 * math.cos(2 * math.pi * x)) for x in s]
+    assert average(images, s, symmetric=True).k == pytest.approx(-80.0)
+
+
+def test_stiffness_of_copper_is_a_few_ev_per_square_angstrom() -> None:
+    # M (k Theta/hbar)^2/3 with M = 63.546 u, Theta = 344.3 K: 1.0552e-25 kg x (4.5076e13/s)^2 / 3 = 71.5 N/m = 4.46 eV/A^2
+    assert stiffness(63.546, 344.3) == pytest.approx(4.46, abs=0.02)

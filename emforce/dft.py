@@ -131,7 +131,7 @@ def calculator(
         kpts=kpts,
         symmetry=symmetry if symmetry is not None else {},
         occupations={"name": "fermi-dirac", "width": settings.smearing_eV},
-        convergence={"density": settings.density_tolerance, "energy": 1e-4, "maximum iterations": settings.max_iterations},
+        convergence={"density": settings.density_tolerance, "energy": 1e-4},
         maxiter=settings.max_iterations,
         txt=str(log) if log else None,
     )
@@ -152,9 +152,9 @@ def converge(calc: Any, atoms: Atoms, forces: bool = False) -> GroundState:
         energy = float(calc.get_potential_energy(atoms))
         force = np.array(calc.get_forces(atoms)) if forces else None
     except Exception as error:
-        if type(error).__name__ in ("KohnShamConvergenceError", "ConvergenceError"):
+        if type(error).__name__ in ("KohnShamConvergenceError", "TooFewBandsError"):
             raise ConvergenceError(
-                f"self-consistency not reached for {atoms.get_chemical_formula()}: {error}; "
+                f"self-consistency of {atoms.get_chemical_formula()} not reached in {steps} iterations; "
                 "raise dft.max_iterations or dft.smearing_eV"
             ) from error
         raise

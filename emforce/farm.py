@@ -88,7 +88,7 @@ def _run_on_dask(tasks: Mapping[str, Task], workers: int, report: Report) -> dic
     dask.config.set({"distributed.worker.daemon": False, "distributed.comm.timeouts.connect": "60s"})
     failed: dict[str, str] = {}
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None,
+        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
                      memory_limit=0, silence_logs=50) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

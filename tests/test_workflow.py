@@ -1,0 +1,142 @@
+"""The main job end to end with real GPAW in a cell of a few atoms: far from converged, but every step is the real one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emforce.query import select
+from emforce.database import Database
+from emforce.store import Store
+from emforce.workflow import run, status
+
+pytestmark = pytest.mark.gpaw
+
+ROOT = Path(__file__).parent.parent
+SPEC = ROOT / "structures" / "cu100-adatom.toml"
+#: a 2x2 cell of two layers and the fewest k-points: about a minute
+TINY: dict[str, object] = {
+    "structure.slab_size": [2, 2, 1], "structure.layers": 2, "structure.thick_layers": [3, 2],
+    "structure.vacuum_A": 4.0, "structure.relaxed": "", "dft.recipe": "small", "dft.grid_A": 0.32,
+    "dft.slab_kpts": [1, 1, 1], "host.bulk_kpts": 4, "host.bulk_matrix_kpts": 5, "host.bulk_mesh": 16, "host.slab_mesh": 16,
+    "dft.density_tolerance": 1e-3, "embedding.radii_A": [4.0, 3.2], "embedding.energies_eV": [-0.1, 0.0, 0.1],
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("main-job")
+
+
+@pytest.fixture(scope="module")
+def records(place: Path):  # type: ignore[no-untyped-def]
+    return run([SPEC], preset="quick", overrides=TINY, workers=2, database=str(place / "emforce.db"), store=place / "store")
+
+
+def test_records_of_each_image_and_the_hop_average(records) -> None:  # type: ignore[no-untyped-def]
+    assert [r.site for r in records] == ["initial", "saddle", "hop average"]
+    for r in records:
+        assert r.status in ("ok", "outside tolerance"), r.reason
+        assert math.isfinite(r.k_wind_uohm_cm)
+        assert r.k_wind_sigma_uohm_cm > 0
+        assert r.basis.startswith("emf") or "small" in r.basis
+    initial, saddle, mean = records
+    assert mean.k_wind_uohm_cm == pytest.approx((initial.k_wind_uohm_cm + saddle.k_wind_uohm_cm) / 2)
+    # Cu goes with the electrons; even this cell knows
+    assert mean.k_wind_uohm_cm < 0
+
+
+def test_site_symmetry_of_the_hollow_makes_the_in_plane_tensor_isotropic(records) -> None:  # type: ignore[no-untyped-def]
+    tensor = records[0].k_tensor_uohm_cm
+    assert tensor[1, 1] == pytest.approx(tensor[0, 0], rel=1e-6)
+    assert abs(tensor[0, 1]) < 1e-6 * abs(tensor[0, 0])
+
+
+def test_second_run_computes_nothing(records, place: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    before = {p: p.stat().st_mtime_ns for p in (place / "store" / "steps").rglob("*")}
+    again = run([SPEC], preset="quick", overrides=TINY, workers=2, database=str(place / "emforce.db"), store=place / "store")
+    assert {p: p.stat().st_mtime_ns for p in (place / "store" / "steps").rglob("*")} == before
+    assert [r.k_wind_uohm_cm for r in again] == [r.k_wind_uohm_cm for r in records]
+    assert "cached" in capsys.readouterr().err
+
+
+def test_changed_radius_uses_the_finished_ground_states(records, place: Path) -> None:  # type: ignore[no-untyped-def]
+    store = Store(place / "store")
+    before = {p.name for p in (store.root / "steps").iterdir()}
+    run([SPEC], preset="quick", overrides=TINY | {"embedding.radii_A": [3.9, 3.2]}, workers=1,
+        database=str(place / "emforce.db"), store=place / "store")
+    new = {p.name for p in (store.root / "steps").iterdir()} - before
+    assert {name.split("-")[0] for name in new} == {"wind"}
+
+
+def test_unconverged_ground_state_is_recorded_and_never_served(place: Path) -> None:
+    database = str(place / "unconverged.db")
+    found = run([SPEC], preset="quick", overrides=TINY | {"dft.max_iterations": 2, "dft.density_tolerance": 1e-6}, workers=1,
+                database=database, store=place / "unconverged")
+    assert {r.status for r in found} == {"unconverged"}
+    assert all("self-consistency" in r.reason and "max_iterations" in r.reason for r in found)
+    with Database(database) as rows:
+        assert not select(rows, [], temperatures_K=(300.0,)).rows
+    assert not list((place / "unconverged" / "steps").glob("image-*"))
+
+
+def test_status_counts_finished_steps(records, place: Path) -> None:  # type: ignore[no-untyped-def]
+    lines = status(place / "store")
+    assert any("finished steps" in line for line in lines)
+    assert any(line.strip().startswith("image: 2 finished") for line in lines)
+
+
+def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "EMFORCE_DB": str(folder / "none.db")}
+    return subprocess.run([sys.executable, "-m", "emforce.cli", *arguments], cwd=folder, env=environment, text=True,
+                          capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"metal": '"Xx"'}, "metal"), ({"facet": '"210"'}, "facet"), ({"hop": '"top-top"'}, "hop"),
+        ({"colour": '"red"'}, "colour"), ({"images": "[0.0, 1.5]"}, "images"),
+    ],
+)
+def test_bad_specification_is_one_line_exit_2_nothing_written(tmp_path: Path, change: dict[str, str], field: str) -> None:
+    lines = {"metal": '"Cu"', "facet": '"100"', "kind": '"adatom"', "hop": '"hollow-bridge-hollow"'} | change
+    spec = tmp_path / "bad.toml"
+    spec.write_text("".join(f"{k} = {v}\n" for k, v in lines.items()))
+    done = command("run", str(spec), folder=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert field in done.stderr
+    assert "allowed" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.toml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [(("--set", "dft.grid=0.2"), "dft.grid"), (("--set", "dft.grid_A=-1"), "dft.grid_A"), (("-T", "5000"), "temperature"),
+     (("--workers", "0"), "workers"), (("--set", "host.slab_mesh=33"), "host.slab_mesh")],
+)
+def test_bad_option_is_one_line_exit_2_nothing_written(tmp_path: Path, arguments: tuple[str, ...], field: str) -> None:
+    done = command("run", str(SPEC), *arguments, folder=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert field in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_query_gives_the_agreed_keys(records, place: Path) -> None:  # type: ignore[no-untyped-def]
+    done = subprocess.run(
+        [sys.executable, "-m", "emforce.cli", "query", "metal=Cu", "--all", "-T", "600", "--format", "json", "--db",
+         str(place / "emforce.db")], text=True, capture_output=True, timeout=120, check=True)
+    rows = json.loads(done.stdout)
+    assert rows
+    for key in ("metal", "facet", "hop", "site", "species", "temperature_K", "k_wind_uohm_cm", "k_wind_sigma_uohm_cm", "z_wind",
+                "z_wind_sigma", "preset", "method", "provenance"):
+        assert key in rows[0], key
+    assert rows[0]["z_wind"] == pytest.approx(rows[0]["k_wind_uohm_cm"] / rows[0]["rho_uohm_cm"])

@@ -141,9 +141,15 @@ class Waves:
     right: Complexes
 
 
+def _range(host: LCAOMatrices) -> int:
+    """Largest R along the chain with a block that is not zero."""
+    coupled = np.abs(host.h).max(axis=(1, 2)) + np.abs(host.s).max(axis=(1, 2)) > 0
+    return int(host.R[coupled, 0].max())
+
+
 def _lead_waves(host: LCAOMatrices, energy: float) -> tuple[Complexes, Complexes, Complexes]:
     """Factors per cell and vectors of all waves lambda^j phi of a chain, and the blocks E S - H for R = 0, 1, ..."""
-    reach = int(host.R[:, 0].max())
+    reach = _range(host)
     n = host.n
     blocks = [energy * host.block((r, 0, 0))[1] - host.block((r, 0, 0))[0] for r in range(-reach, reach + 1)]
     # sum_r lambda^(r + reach) K_r phi = 0 as a generalised eigenproblem
@@ -163,7 +169,7 @@ def scattering(host: LCAOMatrices, energy: float, defect_h: Floats, defect_s: Fl
     defect_h, defect_s : dense matrices of the cells -half..half; outside the chain is perfect, and so are the blocks
     between inside and outside. Their order may leave out cells only as NaN rows (removed orbitals).
     """
-    n, reach = host.n, int(host.R[:, 0].max())
+    n, reach = host.n, _range(host)
     half = (len(defect_h) // n - 1) // 2
     factors, vectors, blocks = _lead_waves(host, energy)
     spacing = host.cell[0, 0]
@@ -244,7 +250,7 @@ def scattering(host: LCAOMatrices, energy: float, defect_h: Floats, defect_s: Fl
 
 
 def scattering_density(host: LCAOMatrices, waves: Waves) -> Complexes:
-    """X B X^dagger from scattering states: (2/N_k) sum delta(E - e) v psi psi^dagger = (a/pi) (psi+ psi+^dagger - psi- psi-^dagger).
+    """X B X^dagger from states: (2/N_k) sum delta(E - e) v psi psi^dagger = (a/pi)(psi+ psi+^dagger - psi- psi-^dagger).
 
     (1/N_k) sum_k = a integral dk/2pi, delta(E - e) = delta(k - k_F)/|v|, two spins.
     """
@@ -333,3 +339,66 @@ def chain_wind(
 
 def wind_xx(tables: HostTables, host: LCAOMatrices, perturbation: Perturbation, radius: float) -> Wind:
     return wind(tables, 0, host.offsets, perturbation, radius)
+
+
+# --- two-centre crystals of any geometry, and their supercells as a plane-wave-like code would deliver them ----------
+
+
+@dataclass(frozen=True)
+class TwoCentre:
+    """s (one orbital) or s, px, pz (three orbitals) on each atom, functions of the distance that end at `cutoff`.
+
+    On-site energies feel the neighbours too, so that a defect changes more than its own rows.
+    """
+
+    cutoff: float
+    length: float
+
+    def radial(self, d: float) -> float:
+        return float(np.exp(-((d / self.length) ** 2)) * max(0.0, 1 - (d / self.cutoff) ** 2) ** 3)
+
+    def pair(self, vector: Floats, left: int, right: int) -> tuple[Floats, Floats]:
+        """<left at 0|H, S|right at vector>."""
+        d = float(np.linalg.norm(vector))
+        f = self.radial(d)
+        unit = vector[[0, 2]] / d
+        h, s = np.empty((3, 3)), np.empty((3, 3))
+        h[0, 0], s[0, 0] = -4.0 * f, 0.35 * f
+        h[0, 1:], s[0, 1:] = 3.0 * f * unit, -0.25 * f * unit
+        h[1:, 0], s[1:, 0] = -h[0, 1:], -s[0, 1:]
+        h[1:, 1:] = f * (4.5 * np.outer(unit, unit) - 1.0 * np.eye(2))
+        s[1:, 1:] = f * (-0.4 * np.outer(unit, unit) + 0.1 * np.eye(2))
+        return h[:left, :right], s[:left, :right]
+
+    def matrices(self, cell: Floats, positions: Floats, energies: Floats, orbitals: Ints, reach: Ints) -> LCAOMatrices:
+        """H(R), S(R) of a crystal; `energies` (atoms,) s on-site energy each, `reach` (3,) largest |R| per axis."""
+        R = np.array(list(np.ndindex(*(2 * np.asarray(reach) + 1)))) - reach
+        offsets = np.concatenate([[0], np.cumsum(orbitals)])
+        n = int(offsets[-1])
+        h, s = np.zeros((len(R), n, n)), np.zeros((len(R), n, n))
+        centre = len(R) // 2
+        for a in range(len(positions)):
+            rows = slice(int(offsets[a]), int(offsets[a + 1]))
+            h[centre, rows, rows] += np.diag([energies[a], energies[a] + 5.0, energies[a] + 5.0])[: orbitals[a], : orbitals[a]]
+            s[centre, rows, rows] += np.eye(orbitals[a])
+            for b in range(len(positions)):
+                cols = slice(int(offsets[b]), int(offsets[b + 1]))
+                vectors = R @ cell + positions[b] - positions[a]
+                for i in np.flatnonzero(np.linalg.norm(vectors, axis=1) < self.cutoff):
+                    d = float(np.linalg.norm(vectors[i]))
+                    if d < 1e-9:
+                        continue
+                    h[i, rows, cols], s[i, rows, cols] = self.pair(vectors[i], int(orbitals[a]), int(orbitals[b]))
+                    h[centre, rows, rows] -= 0.5 * (1 + 0.2 * energies[b]) * self.radial(d) * np.eye(orbitals[a])
+        return LCAOMatrices(cell, positions, orbitals, R, h, s)
+
+
+def fold(matrices: LCAOMatrices, mesh: tuple[int, int, int]) -> LCAOMatrices:
+    """The same crystal as a k-mesh delivers it: by A(k) and back, R known modulo the mesh only."""
+    grid = np.array(list(np.ndindex(*mesh)))
+    inverse = np.exp(-2j * np.pi * (grid @ (grid / np.array(mesh)).T)) / len(grid)
+    parts = [
+        np.real(inverse @ a.reshape(len(grid), -1)).reshape(-1, matrices.n, matrices.n)
+        for a in matrices.at(grid / np.array(mesh))
+    ]
+    return LCAOMatrices(matrices.cell, matrices.positions, matrices.orbitals, grid, *parts)

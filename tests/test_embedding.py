@@ -97,7 +97,7 @@ def test_embedded_density_is_that_of_the_scattering_states(name: str, seed: int)
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_no_defect_no_change(name: str) -> None:
-    host, energy = HOSTS[name]
+    host, _ = HOSTS[name]
     sites, _ = chain_sites(HALF)
     g, b = assemble(tables(name)[0], 0, host.offsets, sites)
     result = scatter(g, b, np.zeros(g.shape))
@@ -168,7 +168,7 @@ def test_nothing_removed_is_no_change() -> None:
 @pytest.mark.parametrize("name", HOSTS)
 def test_removed_atoms_are_the_limit_of_a_high_site(name: str) -> None:
     """Infinite on-site energy is the limit of a finite one, which the embedding takes as any perturbation."""
-    host, energy = HOSTS[name]
+    host, _ = HOSTS[name]
     sites, _ = chain_sites(HALF)
     g, b = assemble(tables(name)[0], 0, host.offsets, sites)
     gone = np.arange(HALF * host.n, (HALF + 1) * host.n)

@@ -16,6 +16,7 @@ from emforce.physics.fermi import (
     FermiSurface,
     band_energies,
     bands_and_velocities,
+    cubic_fermi_surfaces,
     fermi_energy,
     fermi_surface,
     gaussian,
@@ -71,6 +72,21 @@ def test_half_a_mesh_equals_the_whole_one() -> None:
     np.testing.assert_allclose(half.n_tensor, full.n_tensor, rtol=1e-12)
     np.testing.assert_allclose(half.inverse_rho_lambda, full.inverse_rho_lambda, rtol=1e-12)
     assert half.dos == pytest.approx(full.dos, rel=1e-12)
+
+
+def test_inequivalent_points_of_a_cubic_crystal_equal_the_whole_mesh() -> None:
+    mesh, sigma, host = (12, 12, 12), 0.4, simple_cubic(0.9, spacing=1.4)
+    k = (np.array(list(np.ndindex(*mesh))) + 0.5) / 12
+    folded = np.sort(np.abs(k - np.round(k)), axis=1)
+    points, counts = np.unique(np.round(folded, 9), axis=0, return_counts=True)
+    assert len(points) == 56  # 6 7 8/6 ordered triples
+    found = cubic_fermi_surfaces(host, 0.7, points, counts / counts.sum(), (sigma, 2 * sigma), mesh)
+    for mine, width in zip(found, (sigma, 2 * sigma), strict=True):
+        whole = fermi_surface(host, 0.7, mesh, width)
+        assert mine.fermi_energy == pytest.approx(whole.fermi_energy, abs=1e-8)
+        assert mine.dos == pytest.approx(whole.dos, rel=1e-7)
+        np.testing.assert_allclose(mine.n_tensor, whole.n_tensor, atol=1e-7)
+        np.testing.assert_allclose(mine.inverse_rho_lambda, whole.inverse_rho_lambda, rtol=1e-7)
 
 
 # --- closed forms ----------------------------------------------------------------------------------------------------
@@ -160,7 +176,7 @@ def free_electrons(k_fermi: float, mass: float, edge: float = 3.0) -> FermiSurfa
 
 
 def test_free_electron_gas_in_closed_form() -> None:
-    """n = k_F^3/3pi^2: DOS = m k_F/pi^2 per volume, N = n Omega/m, (hbar omega_p)^2 = n e^2/(eps0 m), rho lambda = 3pi^2/k_F^2."""
+    """n = k_F^3/3pi^2: DOS = m k_F/pi^2, N/Omega = n/m, (hbar omega_p)^2 = n e^2/(eps0 m), rho lambda = 3pi^2/k_F^2."""
     k_fermi = 1.36  # A^-1, the density of copper's s electron
     gas = free_electrons(k_fermi, m_e)
     density = k_fermi**3 / (3 * np.pi**2)
@@ -182,7 +198,7 @@ def test_free_electron_plasma_energy_is_copper_sized() -> None:
 
 
 def test_nearly_free_band_has_the_plasma_energy_of_its_electrons() -> None:
-    """A dilute simple-cubic band is a free-electron gas of mass 1/(2 t a^2), but for N = n <2 t cos k_x> = n 2t (1 - k_F^2/10)."""
+    """A dilute simple-cubic band is a gas of mass 1/(2 t a^2), but for N = n <2 t cos k_x> = n 2t (1 - k_F^2/10)."""
     t, electrons, mesh = 1.0, 0.02, (80, 80, 80)
     host = simple_cubic(t)
     surface = fermi_surface(host, electrons, mesh, 0.1)

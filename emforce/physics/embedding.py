@@ -66,9 +66,9 @@ def assemble(tables: HostTables, energy_index: int, offsets: Ints, sites: Region
             if R not in where:
                 raise InputError("region", R, "a region whose lattice translations lie within the host tables")
             cols = slice(starts[j], starts[j + 1])
-            pick = np.ix_(orbitals_i, orbitals_j)
-            g[rows, cols] = tables.g[energy_index, where[R]][pick]
-            b[:, rows, cols] = tables.b[energy_index, :, where[R]][(slice(None), *pick)]
+            left, right = np.ix_(orbitals_i, orbitals_j)
+            g[rows, cols] = tables.g[energy_index, where[R], left, right]
+            b[:, rows, cols] = tables.b[energy_index, :, where[R]][:, left, right]
     return g, b
 
 

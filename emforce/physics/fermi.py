@@ -53,8 +53,9 @@ def half_mesh(mesh: tuple[int, int, int]) -> Floats:
     return (np.array(list(np.ndindex(*half))) + shift) / np.array(mesh)
 
 
-def _blocks(k: Floats, n: int) -> Iterator[Floats]:
-    size = max(1, _BLOCK_BYTES // (16 * n * n))
+def _blocks(k: Floats, matrices: LCAOMatrices, translations: int = 0) -> Iterator[Floats]:
+    """Parts of k for which one complex matrix, or one Bloch phase per translation, fits into _BLOCK_BYTES."""
+    size = max(1, _BLOCK_BYTES // (16 * max(matrices.n**2, len(matrices.R), translations)))
     for start in range(0, len(k), size):
         yield k[start : start + size]
 
@@ -104,13 +105,13 @@ class FermiSurface:
 
 def band_energies(matrices: LCAOMatrices, k: Floats) -> Floats:
     """Band energies (nk, n), eV, at fractional k-points (nk, 3)."""
-    return np.concatenate([eigenstates(*matrices.at(part))[0] for part in _blocks(k, matrices.n)])
+    return np.concatenate([eigenstates(*matrices.at(part))[0] for part in _blocks(k, matrices)])
 
 
 def bands_and_velocities(matrices: LCAOMatrices, k: Floats) -> tuple[Floats, Floats]:
     """Energies (nk, n), eV, and velocities (3, nk, n), eV A, at fractional k-points."""
     energies, speeds = [], []
-    for part in _blocks(k, matrices.n):
+    for part in _blocks(k, matrices):
         e, c = eigenstates(*matrices.at(part))
         energies.append(e)
         speeds.append([velocities(c, e, *matrices.gradient(part, axis)) for axis in range(3)])
@@ -239,7 +240,7 @@ def host_tables(
     minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
     g = np.zeros((len(sigmas), len(energies), len(R), m * m), complex)
     b = np.zeros((len(sigmas), len(energies), 3, len(R), m * m), complex)
-    for part in _blocks(k, matrices.n):
+    for part in _blocks(k, matrices, len(R)):
         e, c = eigenstates(*matrices.at(part))
         v = [velocities(c, e, *matrices.gradient(part, axis)) for axis in range(3)]
         phase = np.exp(-2j * np.pi * (R @ part.T))

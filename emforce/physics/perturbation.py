@@ -35,12 +35,15 @@ def nearest_images(positions: Floats, cell: Floats, periodic: tuple[bool, bool, 
     """Nearest image of each atom to `centre` under the supercell's translations."""
     reach = [range(-2, 3) if p else range(1) for p in periodic]
     shifts = np.array([(i, j, k) for i in reach[0] for j in reach[1] for k in reach[2]])
-    vectors = positions[:, None, :] + (shifts @ cell)[None] - centre
+    # start from the image that is nearest in fractional coordinates: atoms may be given any number of cells away
+    apart = np.linalg.solve(cell.T, (positions - centre).T).T
+    base = -np.round(apart).astype(int) * np.array(periodic)
+    vectors = (positions + base @ cell)[:, None, :] + (shifts @ cell)[None] - centre
     lengths = np.linalg.norm(vectors, axis=2)
     # ties are broken by order, with a tolerance, so that rounding cannot split a symmetric pair at random
     best = np.argmax(lengths < lengths.min(axis=1, keepdims=True) + 1e-6, axis=1)
     pick = np.arange(len(positions))
-    return Images(shifts[best], vectors[pick, best] + centre, lengths[pick, best])
+    return Images(base + shifts[best], vectors[pick, best] + centre, lengths[pick, best])
 
 
 def gather(matrices: LCAOMatrices, mesh: tuple[int, int, int], shifts: Ints) -> tuple[Floats, Floats]:

@@ -77,7 +77,7 @@ def wind(
     energy_shift : energy zero of the embedding host minus that of the defect's own host, eV
     """
     kept, removed = region(perturbation, radius)
-    mapping = np.arange(int(max(perturbation.sites.atoms.max(), 0)) + 1) if thick_atom is None else thick_atom
+    mapping = np.arange(len(offsets) - 1) if thick_atom is None else thick_atom
     sites = RegionSites(
         np.concatenate([perturbation.sites.cells[kept], perturbation.removed.cells[removed]]),
         mapping[np.concatenate([perturbation.sites.atoms[kept], perturbation.removed.atoms[removed]])],
@@ -115,8 +115,8 @@ def wind_coefficient(m: Floats, volume: float, n_bulk: float) -> Floats:
 def hop_average(fractions: Floats, values: Floats, symmetric: bool) -> float:
     """(1/|d|^2) integral of d.Z(s).d ds over the hop, from d.Z(s).d/|d|^2 at some fractions s in [0, 1].
 
-    With a mirror plane between the end sites (`symmetric`) values at s also hold at 1 - s. The trapezoidal rule on the points that
-    are there, which must include s = 0 and, unless symmetric, s = 1.
+    With a mirror plane between the end sites (`symmetric`) values at s also hold at 1 - s. The trapezoidal rule on
+    the points that are there, which must include s = 0 and, unless symmetric, s = 1.
     """
     s, v = np.asarray(fractions, float), np.asarray(values, float)
     if symmetric:

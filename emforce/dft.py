@@ -70,9 +70,10 @@ class GroundState:
 
 
 def grid_points(cell: Floats, spacing: float, repeat: Sequence[int] = (1, 1, 1)) -> tuple[int, int, int]:
-    """Grid of the supercell `repeat` x `cell`: a whole multiple of the unit cell's grid.
+    """Grid of the supercell `repeat` x `cell`, whole multiples of `repeat`.
 
-    The same grid around equal atoms in host and supercell makes the egg-box error cancel in H' - H.
+    The same grid around equal atoms in host and supercell makes the egg-box error cancel in H' - H: a host takes
+    the grid of its supercell divided by `repeat`, which may be coarser than what the cell would get alone.
     """
     points = []
     for axis in range(3):

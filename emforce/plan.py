@@ -120,6 +120,8 @@ def host_step(atoms: Atoms, title: str, repeat: Sequence[int], settings: Setting
     """Step of a host cell, with the k-points that its supercell has."""
     from emforce.dft import grid_points
 
+    # of the supercell, so that the egg-box error of equal atoms is equal: alone, the cell could get a finer grid
+    grid = grid_points(np.array(atoms.cell), settings.dft.grid_A, repeat)
     slab = not atoms.pbc[2]
     kpts = settings.dft.slab_kpts if slab else settings.dft.bulk_kpts
     matrix = [settings.dft.matrix_kpts * r if p else 1 for r, p in zip(repeat, atoms.pbc, strict=True)]
@@ -128,7 +130,7 @@ def host_step(atoms: Atoms, title: str, repeat: Sequence[int], settings: Setting
         "setups": setups(set(atoms.get_chemical_symbols()), settings.dft.recipe),
         "dft": dft_document(settings),
         "kpts": [k * r for k, r in zip(kpts, repeat, strict=True)],
-        "grid": grid_points(np.array(atoms.cell), settings.dft.grid_A),
+        "grid": [n // r for n, r in zip(grid, repeat, strict=True)],
         "matrix_kpts": matrix,
     }, seconds=7.0 * len(atoms))
 

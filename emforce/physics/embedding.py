@@ -52,24 +52,34 @@ def assemble(tables: HostTables, energy_index: int, offsets: Ints, sites: Region
     ------
     InputError if two sites are further apart than the tables reach
     """
-    where = {(int(r[0]), int(r[1]), int(r[2])): i for i, r in enumerate(tables.R)}
-    position = {int(orbital): i for i, orbital in enumerate(tables.orbitals)}
-    local = [[position[o] for o in range(offsets[a], offsets[a + 1])] for a in sites.atoms]
-    starts = np.concatenate([[0], np.cumsum([len(x) for x in local])])
-    n = int(starts[-1])
-    g = np.empty((n, n), complex)
-    b = np.empty((3, n, n), complex)
-    for i, (cell_i, orbitals_i) in enumerate(zip(sites.cells, local, strict=True)):
-        rows = slice(starts[i], starts[i + 1])
-        for j, (cell_j, orbitals_j) in enumerate(zip(sites.cells, local, strict=True)):
-            R = tuple(int(x) for x in cell_j - cell_i)
-            if R not in where:
-                raise InputError("region", R, "a region whose lattice translations lie within the host tables")
-            cols = slice(starts[j], starts[j + 1])
-            left, right = np.ix_(orbitals_i, orbitals_j)
-            g[rows, cols] = tables.g[energy_index, where[R], left, right]
-            b[:, rows, cols] = tables.b[energy_index, :, where[R]][:, left, right]
+    between = site_translations(tables.R, sites)
+    if (between < 0).any():
+        i, j = np.argwhere(between < 0)[0]
+        R = tuple(int(x) for x in sites.cells[j] - sites.cells[i])
+        raise InputError("region", R, "a region whose lattice translations lie within the host tables")
+    position = np.full(int(offsets[-1]), -1)
+    position[tables.orbitals] = np.arange(len(tables.orbitals))
+    orbital, site = site_orbitals(offsets, sites)
+    rows, cols = np.ix_(position[orbital], position[orbital])
+    R_index = between[np.ix_(site, site)]
+    g = tables.g[energy_index, R_index, rows, cols]
+    b = np.array([tables.b[energy_index, axis][R_index, rows, cols] for axis in range(3)])
     return g, b
+
+
+def site_translations(R: Ints, sites: RegionSites) -> Ints:
+    """(sites, sites) index in `R` of the lattice translation from the first site to the second; -1 where it is not in `R`."""
+    wanted = (sites.cells[None, :, :] - sites.cells[:, None, :]).reshape(-1, 3)
+    reach = np.maximum(np.abs(R).max(axis=0), np.abs(wanted).max(axis=0))
+    table = np.full(2 * reach + 1, -1)
+    table[tuple((R + reach).T)] = np.arange(len(R))
+    return np.asarray(table[tuple((wanted + reach).T)]).reshape(len(sites.cells), len(sites.cells))
+
+
+def site_orbitals(offsets: Ints, sites: RegionSites) -> tuple[Ints, Ints]:
+    """Orbital of the host cell, and site, of each orbital of a region."""
+    orbital = np.concatenate([np.arange(offsets[a], offsets[a + 1]) for a in sites.atoms])
+    return orbital, np.repeat(np.arange(len(sites.atoms)), np.diff(offsets)[sites.atoms])
 
 
 def remove_orbitals(g: Complexes, b: Complexes, removed: Ints) -> tuple[Complexes, Complexes]:
@@ -83,10 +93,8 @@ def remove_orbitals(g: Complexes, b: Complexes, removed: Ints) -> tuple[Complexe
     g_kv = g[np.ix_(keep, removed)]
     ratio = np.linalg.solve(g[np.ix_(removed, removed)].T, g_kv.T).T  # G_DV G_VV^-1
     g_out = g[np.ix_(keep, keep)] - ratio @ g[np.ix_(removed, keep)]
-    t = np.zeros((len(keep), len(g)), complex)
-    t[np.arange(len(keep)), keep] = 1.0
-    t[:, removed] = -ratio
-    return g_out, t @ b @ t.conj().T
+    half = b[:, keep, :] - ratio @ b[:, removed, :]  # T B, with T = [1, -ratio]: never as a full matrix product
+    return g_out, half[:, :, keep] - half[:, :, removed] @ ratio.conj().T
 
 
 def add_decoupled(g: Complexes, b: Complexes, count: int, level: float = NEW_ORBITAL_ENERGY) -> tuple[Complexes, Complexes]:
@@ -119,14 +127,35 @@ def scatter(g: Complexes, b: Complexes, w: Complexes | Floats) -> Scattering:
 
     The density is returned symmetrised to be exactly Hermitian; X is never formed, one LU serves all.
     """
-    a = np.eye(len(g)) - g @ w
-    lu = scipy.linalg.lu_factor(a)
-    norm = np.abs(a).sum(axis=0).max()
-    gecon = scipy.linalg.get_lapack_funcs("gecon", (lu[0],))
-    reciprocal, _ = gecon(lu[0], norm)
+    lu, condition = _factors(g, w)
     out = np.empty_like(b)
     for axis in range(3):
         half = scipy.linalg.lu_solve(lu, b[axis])
         full = scipy.linalg.lu_solve(lu, half.conj().T).conj().T
         out[axis] = 0.5 * (full + full.conj().T)
-    return Scattering(out, float(1 / max(reciprocal, 1e-300)))
+    return Scattering(out, condition)
+
+
+def traces(g: Complexes, b: Complexes, w: Complexes | Floats, forces: Floats) -> tuple[Floats, float]:
+    """Tr[F_a X B_b X^dagger] (forces, 3) of Hermitian F_a (forces, n, n), and the condition number of 1 - G0 W.
+
+    The same numbers as from the density of `scatter`, as Tr[(X^dagger F_a X) B_b]: two solves for each force in place of two
+    for each field.
+    """
+    lu, condition = _factors(g, w)
+    out = np.empty((len(forces), 3))
+    for number, force in enumerate(forces):
+        half = scipy.linalg.lu_solve(lu, force.astype(complex), trans=2)  # X^dagger F
+        dressed = scipy.linalg.lu_solve(lu, half.conj().T, trans=2)  # its conjugate transpose is X^dagger F X, Hermitian too
+        out[number] = [np.real(np.vdot(dressed, current)) for current in b]
+    return out, condition
+
+
+def _factors(g: Complexes, w: Complexes | Floats) -> tuple[tuple[Complexes, Ints], float]:
+    """LU factors of 1 - G0 W and its condition number."""
+    a = np.eye(len(g)) - g @ w
+    lu = scipy.linalg.lu_factor(a)
+    norm = np.abs(a).sum(axis=0).max()
+    gecon = scipy.linalg.get_lapack_funcs("gecon", (lu[0],))
+    reciprocal, _ = gecon(lu[0], norm)
+    return lu, float(1 / max(reciprocal, 1e-300))

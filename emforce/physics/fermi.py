@@ -27,6 +27,8 @@ from emforce.units import epsilon0
 
 #: bytes that one block of k-points may take while tables are summed
 _BLOCK_BYTES = 2**26
+#: a Gaussian farther than this many widths from its centre is below 1e-15 of its peak
+_REACH = 8.5
 
 
 def gaussian(x: Floats, sigma: float) -> Floats:
@@ -237,12 +239,17 @@ def host_tables(
     k = half_mesh(mesh)
     total = int(np.prod(mesh))
     m = len(orbitals)
+    # no velocity across a slab: all of its translations lie in the plane
+    axes = [axis for axis in range(3) if np.abs((matrices.R @ matrices.cell)[:, axis]).max() > 1e-9]
     minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
     g = np.zeros((len(sigmas), len(energies), len(R), m * m), complex)
     b = np.zeros((len(sigmas), len(energies), 3, len(R), m * m), complex)
     for part in _blocks(k, matrices, len(R)):
         e, c = eigenstates(*matrices.at(part))
-        v = [velocities(c, e, *matrices.gradient(part, axis)) for axis in range(3)]
+        # only states near some energy carry current there: their velocities are enough
+        current_states = np.flatnonzero((np.abs(e[..., None] - energies) < _REACH * max(sigmas)).any(axis=(0, 2)))
+        c_near, e_near = c[:, :, current_states], e[:, current_states]
+        v = {axis: velocities(c_near, e_near, *matrices.gradient(part, axis)) for axis in axes}
         phase = np.exp(-2j * np.pi * (R @ part.T))
         kept = c[:, orbitals, :]
         kept_dagger = kept.conj().swapaxes(1, 2)
@@ -250,10 +257,11 @@ def host_tables(
             for j, energy in enumerate(energies):
                 green = (kept * gaussian_green(energy - e, sigma)[:, None, :]) @ kept_dagger
                 g[i, j] += phase @ green.reshape(len(part), -1)
-                delta = 2 * gaussian(energy - e, sigma)
-                near = np.flatnonzero((delta > 1e-14 * delta.max()).any(axis=0))
-                for axis in range(3):
-                    current = (kept[:, :, near] * (delta * v[axis])[:, None, near]) @ kept_dagger[:, near, :]
+                near = np.flatnonzero((np.abs(energy - e_near) < _REACH * sigma).any(axis=0))
+                delta = 2 * gaussian(energy - e_near[:, near], sigma)
+                left, right = kept[:, :, current_states[near]], kept_dagger[:, current_states[near], :]
+                for axis in axes:
+                    current = (left * (delta * v[axis][:, near])[:, None, :]) @ right
                     b[i, j, axis] += phase @ current.reshape(len(part), -1)
     g = g.reshape(len(sigmas), len(energies), len(R), m, m)
     b = b.reshape(len(sigmas), len(energies), 3, len(R), m, m)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emforce.errors import InputError
-from emforce.physics.embedding import RegionSites
+from emforce.physics.embedding import RegionSites, site_orbitals, site_translations
 from emforce.physics.lcao import Floats, Ints, LCAOMatrices
 
 
@@ -51,36 +51,22 @@ def gather(matrices: LCAOMatrices, mesh: tuple[int, int, int], shifts: Ints) -> 
 
     `matrices` holds R folded on `mesh` (as `folded` returns it); a pair at translation R reads R modulo the mesh.
     """
-    n = matrices.n
-    offsets = matrices.offsets
-    where = {tuple(int(x) for x in np.mod(r, mesh)): i for i, r in enumerate(matrices.R)}
-    h, s = np.empty((n, n)), np.empty((n, n))
-    for a in range(len(shifts)):
-        rows = slice(offsets[a], offsets[a + 1])
-        index = [where[tuple(int(x) for x in np.mod(shifts[b] - shifts[a], mesh))] for b in range(len(shifts))]
-        for b, i in enumerate(index):
-            cols = slice(offsets[b], offsets[b + 1])
-            h[rows, cols] = matrices.h[i, rows, cols]
-            s[rows, cols] = matrices.s[i, rows, cols]
-    return h, s
+    where = np.full(mesh, -1)
+    where[tuple(np.mod(matrices.R, mesh).T)] = np.arange(len(matrices.R))
+    between = np.mod(shifts[None, :, :] - shifts[:, None, :], mesh)
+    index = where[between[..., 0], between[..., 1], between[..., 2]]
+    atom = np.repeat(np.arange(len(shifts)), matrices.orbitals)
+    pick = (index[np.ix_(atom, atom)], *np.ix_(np.arange(matrices.n), np.arange(matrices.n)))
+    return matrices.h[pick], matrices.s[pick]
 
 
 def host_matrix(host: LCAOMatrices, sites: RegionSites) -> tuple[Floats, Floats]:
     """Dense H and S of the perfect host between the orbitals of `sites`."""
-    offsets = host.offsets
-    sizes = [int(host.orbitals[a]) for a in sites.atoms]
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    n = int(starts[-1])
-    h, s = np.empty((n, n)), np.empty((n, n))
-    for i in range(len(sizes)):
-        rows = slice(offsets[sites.atoms[i]], offsets[sites.atoms[i] + 1])
-        for j in range(len(sizes)):
-            R = tuple(int(x) for x in sites.cells[j] - sites.cells[i])
-            block_h, block_s = host.block((R[0], R[1], R[2]))
-            cols = slice(offsets[sites.atoms[j]], offsets[sites.atoms[j] + 1])
-            h[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = block_h[rows, cols]
-            s[starts[i] : starts[i + 1], starts[j] : starts[j + 1]] = block_s[rows, cols]
-    return h, s
+    orbital, site = site_orbitals(host.offsets, sites)
+    index = site_translations(host.R, sites)[np.ix_(site, site)]
+    rows, cols = np.ix_(orbital, orbital)
+    known = index >= 0  # zero where the host has no such pair
+    return np.where(known, host.h[index, rows, cols], 0.0), np.where(known, host.s[index, rows, cols], 0.0)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from emforce.physics.embedding import (
     add_decoupled,
     assemble,
     remove_orbitals,
-    scatter,
+    traces,
 )
 from emforce.physics.fermi import HostTables
 from emforce.physics.lcao import Floats, Ints
@@ -97,12 +97,11 @@ def wind(
     new = np.arange(n_host, len(orbitals))
     # host block of the new orbitals: H0 = E + level, S0 = 1, so W there is H' - E S' - (H0 - E S0)
     w[new, new] -= NEW_ORBITAL_ENERGY
-    result = scatter(g, b, w)
+    axes = [axis for axis in range(3) if not np.isnan(perturbation.gradient_h[axis, 0, 0])]
+    forces = np.array([perturbation.gradient_h[a][pick] - own * perturbation.gradient_s[a][pick] for a in axes])
     m = np.full((3, 3), np.nan)
-    for axis in range(3):
-        force = perturbation.gradient_h[axis][pick] - own * perturbation.gradient_s[axis][pick]
-        m[axis] = [np.real(np.vdot(force, density)) for density in result.density]
-    return Wind(m, energy, radius, len(orbitals), result.condition)
+    m[axes], condition = traces(g, b, w, forces)
+    return Wind(m, energy, radius, len(orbitals), condition)
 
 
 def wind_coefficient(m: Floats, volume: float, n_bulk: float) -> Floats:

@@ -174,10 +174,14 @@ def _bulk(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
         sigmas = (inputs["sigma"], inputs["sigma_check"])
         return cubic_fermi_surfaces(matrices, values["electrons"], k, weights, sigmas, (n, n, n))
 
-    served, wider = sums(inputs["mesh"])
-    coarser, _ = sums(2 * round(0.375 * inputs["mesh"]))
-    values |= {"fermi_energy": served.fermi_energy, "dos": served.dos, "n": served.n_cubic, "volume": served.volume,
-               "plasma_energy": served.plasma_energy, "rho_lambda": served.rho_lambda,
+    # denser meshes until N stands still; d bands at E_F (W) need twice the points of an s band (Cu)
+    n = inputs["mesh"]
+    coarser, (served, wider) = sums(2 * round(0.375 * n))[0], sums(n)
+    while abs(coarser.n_cubic / served.n_cubic - 1) > inputs["n_tolerance"] and n < inputs["mesh_max"]:
+        n = min(2 * round(0.625 * n), inputs["mesh_max"])
+        coarser, (served, wider) = served, sums(n)
+    values |= {"mesh": n, "fermi_energy": served.fermi_energy, "dos": served.dos, "n": served.n_cubic,
+               "volume": served.volume, "plasma_energy": served.plasma_energy, "rho_lambda": served.rho_lambda,
                "n_check": wider.n_cubic, "n_coarse": coarser.n_cubic}
     values["check"] = _compare(inputs["symbol"], matrices, values["electrons"], folder)
     return values

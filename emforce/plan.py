@@ -111,6 +111,8 @@ def bulk_step(metal: str, settings: Settings) -> Step:
         "grid": grid_points(np.array(atoms.cell), settings.dft.grid_A),
         "matrix_kpts": [h.bulk_matrix_kpts] * 3,
         "mesh": h.bulk_mesh,
+        "mesh_max": h.bulk_mesh_max,
+        "n_tolerance": h.n_tolerance,
         "sigma": h.sigma_eV,
         "sigma_check": h.sigma_check_eV,
     }, seconds=60)

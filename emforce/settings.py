@@ -73,7 +73,8 @@ class HostSums:
     Attributes
     ----------
     bulk_kpts : self-consistency of the primitive bulk cell; bulk_matrix_kpts : its matrices (odd)
-    bulk_mesh : Fermi-surface sums of the bulk (even); slab_mesh : of slabs (even)
+    bulk_mesh : Fermi-surface sums of the bulk (even), made denser up to bulk_mesh_max until N changes by less than the
+        share n_tolerance; slab_mesh : points of slabs in the plane (even)
     embedding_mesh : Green-function tables of a bulk host of a bulk hop, points of the primitive cell per axis
     sigma_eV : width of the Gaussian delta; sigma_check_eV : a second width, for the error
     """
@@ -81,6 +82,8 @@ class HostSums:
     bulk_kpts: int
     bulk_matrix_kpts: int
     bulk_mesh: int
+    bulk_mesh_max: int
+    n_tolerance: float
     slab_mesh: int
     embedding_mesh: int
     sigma_eV: float
@@ -124,8 +127,8 @@ class Settings:
 _SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding}
 _POSITIVE = {"layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations", "matrix_kpts",
              "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",
-             "fermi_error_eV", "embedding_mesh"}
-_EVEN = {"bulk_mesh", "slab_mesh", "embedding_mesh"}
+             "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
+_EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}
 _CHOICES = {"directions": ("hop", "all")}
 

@@ -7,6 +7,7 @@ found by its checksum, reported, and computed again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,9 @@ from numpy.typing import NDArray
 from emforce.errors import StoreError
 
 Arrays = Mapping[str, NDArray[Any]]
+#: leftovers of killed processes are removed when nothing was written to them or to their step's log for so long
+LEFTOVER_SECONDS = 86400.0
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 def content_hash(value: object) -> str:
@@ -67,8 +71,17 @@ class Store:
         try:
             (self.root / "steps").mkdir(parents=True, exist_ok=True)
             (self.root / "logs").mkdir(exist_ok=True)
+            self._remove_leftovers()
         except OSError as error:
             raise StoreError(f"store {self.root}: {error.strerror}; choose a folder that can be written") from error
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary folders of processes that were killed long ago; a step that still runs writes its log."""
+        for path in (self.root / "steps").glob(".*-*"):
+            log = self.root / "logs" / f"{path.name[1:].rpartition('-')[0]}.txt"
+            latest = [p.stat().st_mtime for p in (path, log) if p.exists()]
+            if latest and time.time() - max(latest) > LEFTOVER_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
 
     def folder(self, kind: str, key: str) -> Path:
         """Where the output of a step is or will be."""
@@ -79,27 +92,44 @@ class Store:
         return self.root / "logs" / f"{kind}-{key}.txt"
 
     def find(self, kind: str, key: str) -> Finished | None:
-        """The finished step, or None if it is not there or damaged (then it is moved aside and a line is logged)."""
+        """The finished step, or None if it is not there or damaged (then it is removed and a line is logged).
+
+        Raises
+        ------
+        StoreError if it is there and cannot be read now: that is no reason to throw it away
+        """
         folder = self.folder(kind, key)
         try:
             meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+            values, seconds = dict(meta["values"]), float(meta["seconds"])
+            if "digest" in meta and meta["digest"] != _meta_digest(meta):  # the first steps were written without
+                raise ValueError("meta.json does not match its checksum")
             for name, digest in meta["files"].items():
                 if _digest(folder / name) != digest:
                     raise ValueError(f"{name} does not match its checksum")
         except FileNotFoundError as error:
-            if not folder.exists():
-                return None
-            self._set_aside(folder, f"{error.filename} is missing")
+            if folder.exists():
+                self._remove(folder, f"{Path(error.filename).name} is missing")
             return None
-        except (ValueError, KeyError, OSError) as error:
-            self._set_aside(folder, str(error))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._remove(folder, f"{type(error).__name__}: {error}")
             return None
-        return Finished(folder, meta["values"], float(meta["seconds"]))
+        except OSError as error:
+            raise StoreError(f"store {self.root}: {folder.name} cannot be read: {error.strerror or error}") from error
+        return Finished(folder, values, seconds)
 
-    def _set_aside(self, folder: Path, reason: str) -> None:
-        with (self.root / "damaged.log").open("a", encoding="utf-8") as log:
-            log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {folder.name}: {reason}; computed again\n")
-        shutil.rmtree(folder, ignore_errors=True)
+    def _remove(self, folder: Path, reason: str) -> None:
+        """Take a damaged step away in one rename, so that nobody sees half of it, and note it in damaged.log."""
+        try:
+            with (self.root / "damaged.log").open("a", encoding="utf-8") as log:
+                log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {folder.name}: {reason}; computed again\n")
+            aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            os.replace(folder, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        except FileNotFoundError:
+            pass  # another process was faster
+        except OSError as error:
+            raise StoreError(f"store {self.root}: damaged {folder.name} cannot be removed: {error.strerror}") from error
 
     def run(self, kind: str, key: str, inputs: object, make: Callable[[Path, Path], Mapping[str, Any]]) -> Finished:
         """Return the finished step, computing it first if need be.
@@ -109,8 +139,9 @@ class Store:
         done = self.find(kind, key)
         if done is not None:
             return done
-        temporary = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=self.root / "steps"))
+        temporary: Path | None = None
         try:
+            temporary = Path(tempfile.mkdtemp(prefix=f".{kind}-{key}-", dir=self.root / "steps"))
             start = time.monotonic()
             values = dict(make(temporary, self.log(kind, key)))
             seconds = time.monotonic() - start
@@ -121,7 +152,9 @@ class Store:
                 "seconds": seconds,
                 "files": {p.name: _digest(p) for p in sorted(temporary.iterdir())},
             }
-            (temporary / "meta.json").write_text(json.dumps(meta, default=_plain), encoding="utf-8")
+            # as it will be read: JSON turns tuples into lists and keys into text
+            meta = json.loads(json.dumps(meta, default=_plain))
+            (temporary / "meta.json").write_text(json.dumps(meta | {"digest": _meta_digest(meta)}), encoding="utf-8")
             target = self.folder(kind, key)
             try:
                 os.replace(temporary, target)
@@ -129,13 +162,22 @@ class Store:
                 if not (target / "meta.json").is_file():  # else another process finished the same step first
                     raise
         except OSError as error:
+            ours = str(error.filename or "").startswith(str(self.root))
+            if error.errno not in _DISK_ERRORS and not ours and " written" not in str(error):  # numpy gives no number
+                raise  # not about the disk: a failure of the step itself
             raise StoreError(f"store {self.root}: {error.strerror or error}; make room or choose another folder") from error
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if temporary is not None:
+                shutil.rmtree(temporary, ignore_errors=True)
         found = self.find(kind, key)
         if found is None:
             raise StoreError(f"step {kind}-{key} was written but cannot be read back from {self.root}")
         return found
+
+
+def _meta_digest(meta: Mapping[str, Any]) -> str:
+    text = json.dumps({k: v for k, v in meta.items() if k != "digest"}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from emforce.physics.embedding import RegionSites, remove_orbitals, scatter, site_translations, traces
+from emforce.physics.lcao import eigenstates
 
 
 def hermitian(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -49,3 +50,15 @@ def test_translations_between_sites_are_found_or_marked():
             step = sites.cells[j] - sites.cells[i]
             hit = np.flatnonzero((R == step).all(axis=1))
             assert index[i, j] == (hit[0] if len(hit) else -1)
+
+
+def test_large_and_small_matrices_are_solved_alike(monkeypatch):
+    rng = np.random.default_rng(7)
+    h, s = hermitian(rng, 4, 70, 70), 0.02 * hermitian(rng, 4, 70, 70) + np.eye(70)
+    alone = eigenstates(h, s)
+    monkeypatch.setattr("emforce.physics.lcao._LARGE", 1000)
+    stacked = eigenstates(h, s)
+    assert np.allclose(alone[0], stacked[0], rtol=0, atol=1e-10)
+    for e, c in (alone, stacked):
+        assert np.allclose(c.conj().swapaxes(1, 2) @ s @ c, np.eye(70), atol=1e-10)
+        assert np.allclose(h @ c, (s @ c) * e[:, None, :], atol=1e-9)

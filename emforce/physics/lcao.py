@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from emforce.errors import InputError
@@ -17,6 +18,9 @@ from emforce.errors import InputError
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 Ints = NDArray[np.int64]
+
+#: from this size on a matrix is solved alone by LAPACK's generalized solver; smaller ones are faster in one stack
+_LARGE = 64
 
 
 def _frozen(array: NDArray[np.generic], dtype: type) -> NDArray[np.generic]:
@@ -122,6 +126,9 @@ def eigenstates(h: Complexes, s: Complexes) -> tuple[Floats, Complexes]:
     -------
     energies (nk, n) ascending, eV; vectors (nk, n, n), a column a state
     """
+    if h.shape[-1] >= _LARGE:
+        solved = [scipy.linalg.eigh(a, b, driver="gvd", check_finite=False) for a, b in zip(h, s, strict=True)]
+        return np.array([e for e, _ in solved]), np.array([c for _, c in solved])
     lower = np.linalg.cholesky(s)
     inverse = np.linalg.inv(lower)
     inverse_dagger = inverse.conj().swapaxes(-1, -2)

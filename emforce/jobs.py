@@ -12,6 +12,7 @@ Inputs are JSON-able documents; their hash, with that of the steps they build on
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -109,6 +110,20 @@ def _maker(step: Step, store: Store, needs: Mapping[str, Finished] | None = None
     return make
 
 
+class _Laps:
+    """Seconds spent on the named parts of a step, for benchmarks."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def end(self, part: str) -> None:
+        """What has passed since the part before belongs to `part`."""
+        now = time.monotonic()
+        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._last
+        self._last = now
+
+
 # ground states
 
 
@@ -164,9 +179,11 @@ def _host(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
 def _bulk(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     from emforce.dft import host_matrices
 
+    laps = _Laps()
     calc, values = _run_ground_state(inputs, store, log)
     matrices = host_matrices(calc, tuple(inputs["matrix_kpts"]))
     save_matrices(folder, matrices)
+    laps.end("dft")
     from emforce.planewave import irreducible_mesh
 
     def sums(n: int) -> list[FermiSurface]:
@@ -183,8 +200,10 @@ def _bulk(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
     values |= {"mesh": n, "fermi_energy": served.fermi_energy, "dos": served.dos, "n": served.n_cubic,
                "volume": served.volume, "plasma_energy": served.plasma_energy, "rho_lambda": served.rho_lambda,
                "n_check": wider.n_cubic, "n_coarse": coarser.n_cubic}
+    laps.end("sums")
     values["check"] = _compare(inputs["symbol"], matrices, values["electrons"], folder)
-    return values
+    laps.end("check")
+    return values | {"timing": laps.seconds}
 
 
 def _compare(symbol: str, matrices: LCAOMatrices, electrons: float, folder: Path) -> Document | None:
@@ -311,9 +330,11 @@ def _nulls(m: Floats) -> list[list[float | None]]:
 
 
 def _wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    laps = _Laps()
     host = load_matrices(needs["host"])
     perturbations = [_perturbation(inputs, needs, image, host) for image in inputs["images"]]
     translations = _translations(perturbations)
+    laps.end("perturbation")
     results = []
     for embedding in inputs["embeddings"]:
         thick = load_matrices(needs[embedding["host"]])
@@ -326,7 +347,9 @@ def _wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
         energies = level + np.array(inputs["energies"] if embedding["window"] else [0.0])
         used = sorted(set(mapping.tolist()))
         kept = np.concatenate([np.arange(thick.offsets[a], thick.offsets[a + 1]) for a in used])
+        laps.end("fermi_energy")
         tables = host_tables(thick, mesh, energies, tuple(embedding["sigmas"]), translations, kept)
+        laps.end("tables")
         entry: Document = {"name": embedding["name"], "fermi_energy": level, "energy_shift": shift}
         entry |= {"m": [], "condition": []}
         for table in tables:
@@ -336,6 +359,7 @@ def _wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
                 entry["m"].append([[_nulls(w.m) for w in row] for row in rows])
                 entry["condition"].append([[w.condition for w in row] for row in rows])
         results.append(entry)
+        laps.end("embedding")
     return {
         "embeddings": results,
         "alignment": [p.alignment for p in perturbations],
@@ -343,6 +367,7 @@ def _wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
         "curvature": [p.curvature for p in perturbations],
         "orbitals": [len(p.dh) for p in perturbations],
         "translations": len(translations),
+        "timing": laps.seconds,
     }
 
 

@@ -35,11 +35,26 @@ class Task:
 def run_tasks(tasks: Mapping[str, Task], workers: int, report: Report) -> dict[str, str]:
     """Run all tasks; returns {name: reason} of those that failed or could not start.
 
-    A task that fails takes down what builds on it, and nothing else. `workers` = 1 runs in this process.
+    A task that fails takes down what builds on it, and nothing else. `workers` = 1 runs in this process. A task whose
+    worker dies runs again, four times in all (Dask's limit), then it counts as failed.
+
+    Raises
+    ------
+    EmforceError before anything is run, if tasks wait for each other or for one that is not there
     """
+    _check_order(tasks)
     if workers == 1:
         return _run_serially(tasks, report)
     return _run_on_dask(tasks, workers, report)
+
+
+def _check_order(tasks: Mapping[str, Task]) -> None:
+    left, before = dict(tasks), -1
+    while len(left) != before:
+        before = len(left)
+        left = {n: t for n, t in left.items() if any(a in left or a not in tasks for a in t.after)}
+    if left:
+        raise EmforceError(f"steps wait for each other or for unknown ones: {', '.join(sorted(left))}")
 
 
 def _blocked(task: Task, failed: Mapping[str, str]) -> str | None:
@@ -52,10 +67,7 @@ def _run_serially(tasks: Mapping[str, Task], report: Report) -> dict[str, str]:
     left = dict(tasks)
     finished: set[str] = set()
     while left:
-        ready = [n for n, t in left.items() if all(a in finished or a in failed for a in t.after)]
-        if not ready:
-            raise EmforceError(f"steps wait for each other or for unknown ones: {', '.join(sorted(left))}")
-        name = ready[0]
+        name = next(n for n, t in left.items() if all(a in finished or a in failed for a in t.after))
         task = left.pop(name)
         reason = _blocked(task, failed)
         if reason is None:
@@ -110,8 +122,6 @@ def _run_on_dask(tasks: Mapping[str, Task], workers: int, report: Report) -> dic
                 running[future.key] = name
                 completed.add(future)
             if not running:
-                if left and not any(all(a in finished or a in failed for a in t.after) for t in left.values()):
-                    raise EmforceError(f"steps wait for each other or for unknown ones: {', '.join(sorted(left))}")
                 continue
             future = next(completed)
             name = running.pop(future.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -170,12 +171,13 @@ def _value(where: str, name: str, kind: object, value: Any) -> Any:
     """The value as the type of its field, checked."""
     number = (int, float)
     if kind == "Mesh":
-        if not (isinstance(value, list | tuple) and len(value) == 3 and all(isinstance(v, int) and v >= 1 for v in value)):
+        if not (isinstance(value, list | tuple) and len(value) == 3
+                and all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in value)):
             raise InputError(where, value, "three whole numbers of at least 1")
         return tuple(value)
     if isinstance(kind, str) and kind.startswith("tuple"):
         ok = isinstance(value, list | tuple) and len(value) >= 1
-        if not ok or not all(isinstance(v, number) and not isinstance(v, bool) for v in value):
+        if not ok or not all(isinstance(v, number) and not isinstance(v, bool) and math.isfinite(v) for v in value):
             raise InputError(where, value, "a list of numbers")
         if "int" in kind:
             if not all(isinstance(v, int) and v >= 2 for v in value):
@@ -192,7 +194,9 @@ def _value(where: str, name: str, kind: object, value: Any) -> Any:
         return value
     if isinstance(value, bool) or not isinstance(value, number) or (kind == "int" and not isinstance(value, int)):
         raise InputError(where, value, "a whole number" if kind == "int" else "a number")
-    if name in _POSITIVE and not value > 0:
+    if not math.isfinite(value):
+        raise InputError(where, value, "a finite number")
+    if (name in _POSITIVE or kind == "int") and not value > 0:
         raise InputError(where, value, "above zero")
     if name in _EVEN and value % 2:
         raise InputError(where, value, "an even number")

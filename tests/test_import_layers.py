@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "emforce"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__", "units", "errors"),
     ("materials", "reference"),
-    ("presets", "settings", "keys", "progress", "provenance"),
+    ("presets", "settings", "keys", "progress", "provenance", "store"),
     # what to build
     ("spec",),
     ("hop",),
@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("dft", "basis", "planewave"),
     # running
     ("jobs",),
+    ("plan",),
     ("farm",),
     # keeping: knows records, not jobs
     ("stored",),
@@ -48,7 +49,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("database",),
     ("query",),
     ("audit",),
+    ("assess",),
     ("workflow",),
+    ("relaxation",),
     # showing
     ("plot", "export"),
     ("cli",),
@@ -60,7 +63,7 @@ GPAW_FILES = {"dft", "basis", "planewave"}
 PHYSICS_MAY_IMPORT = {"numpy", "scipy", "emforce"}
 #: beyond the order: records and queries must be readable where nothing was computed
 KEEPING = {"stored", "record", "database", "query", "audit", "plot", "export"}
-RUNNING = GPAW_FILES | {"jobs", "farm", "workflow"}
+RUNNING = GPAW_FILES | {"jobs", "plan", "farm", "workflow", "relaxation"}
 SLOW = ("gpaw", "dask", "distributed", "sqlalchemy", "matplotlib", "pymatgen", "phonopy", "pandas")
 
 

@@ -11,7 +11,7 @@ is the quadrature of named parts, each the change of K when one thing is varied 
     finite_difference  (2/3) (|H+ + H- - 2H|/|H+ - H-|)^2 |K|: third derivative as the square of the second;
                        none for one-sided runs
     basis              relative error of the host against plane waves, the larger of DOS and omega_p^2, times |K|
-    geometry           GEOMETRY_SLOPE times the misplacement: residual force over M (k_B Theta_D/hbar)^2/3 where relaxed,
+    geometry           GEOMETRY_SLOPE times the misplacement: residual force over M (k_B Theta_D/hbar)^2/3, and BASIS_MISPLACEMENT, where relaxed,
                        UNRELAXED_MISPLACEMENT where not
     path               (hop average only) parabola through three points against straight lines: |K_saddle - K_initial|/6
 """
@@ -34,8 +34,11 @@ from emforce.settings import Settings
 #: change of K with a misplacement of the mover's neighbours, uOhm cm per Angstrom: 10 uOhm cm for 0.1 A was the largest seen in
 #: trials on W and Cu adatoms with moved neighbours
 GEOMETRY_SLOPE = 100.0
-#: misplacement of a structure made from hard spheres, Angstrom: typical change of a height on relaxation
-UNRELAXED_MISPLACEMENT = 0.1
+#: misplacement of a structure made from hard spheres, Angstrom: the W adatom on W(110) came down by this much on relaxation
+UNRELAXED_MISPLACEMENT = 0.4
+#: misplacement of a relaxed structure, Angstrom: equilibrium bonds of the bases are 0.7 % (W) to 1.0 % (Cu) longer than the functional's
+#: (workflows/basis_scan.py geometry)
+BASIS_MISPLACEMENT = 0.03
 NAN = math.nan
 
 

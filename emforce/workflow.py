@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from emforce import provenance
-from emforce.assess import UNRELAXED_MISPLACEMENT, Assessed, assess_images, average, stiffness
+from emforce.assess import BASIS_MISPLACEMENT, UNRELAXED_MISPLACEMENT, Assessed, assess_images, average, stiffness
 from emforce.basis import basis_name
 from emforce.database import Database
 from emforce.errors import EmforceError, InputError
@@ -181,7 +181,8 @@ def _values(item: Prepared, wind: Document, bulk: Document, common: dict[str, An
     if force is not None:
         if data.debye_temperature is None:
             raise InputError("debye_temperature", None, f"a value for {data.symbol} in the materials file")
-        misplacement = force / stiffness(data.mass_amu, data.debye_temperature.value)
+        soft = force / stiffness(data.mass_amu, data.debye_temperature.value)
+        misplacement = math.hypot(soft, BASIS_MISPLACEMENT)
     images = assess_images(
         wind, bulk, settings, [tuple(w) for w in wanted], [s.rotations for s in symmetry],
         [all(signs == ("+",) for signs in w.values()) for w in wanted], [misplacement] * len(hop.images),

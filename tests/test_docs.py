@@ -1,0 +1,68 @@
+"""The documentation names every field of the presets, and its commands are ones that the program understands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from emforce.cli import _overrides, _parser
+from emforce.settings import _SECTIONS, load_settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("workflows/*.md"), *ROOT.glob("structures/*.md")])
+FIELDS = [f"{section}.{field.name}" for section, kind in _SECTIONS.items() for field in fields(kind)]
+#: a command: the program's name where a line or a piece of code begins, up to its end
+COMMAND = re.compile(r"(?:^\s{4,}(?:\$ )?|^(?:\$ )?|`)((?:\.venv/bin/)?emforce [a-z][^`\n]*)", re.MULTILINE)
+
+
+def commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        if page.is_file():
+            text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+            found += [(page.name, line.strip()) for line in COMMAND.findall(text)]
+    return found
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_of_the_presets_is_explained(field):
+    page = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+    rows = re.findall(rf"^\| `{re.escape(field)}` \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
+    assert len(rows) == 1, f"docs/presets.md needs one row for {field}: | `{field}` | unit | meaning |"
+    unit = rows[0][0]
+    for suffix, name in (("_eV", "eV"), ("_A", "Å")):
+        assert not field.endswith(suffix) or unit == name
+
+
+def test_no_field_is_explained_that_is_not_there():
+    page = (ROOT / "docs" / "presets.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+\.\w+)` \|", page, re.MULTILINE))
+    assert named <= set(FIELDS)
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_commands_in_the_documentation_parse(page, line):
+    words = shlex.split(line, comments=True)
+    for stop in ("|", ">", ">>", "&&", ";"):
+        if stop in words:
+            words = words[: words.index(stop)]
+    arguments = [word for word in words[1:] if word not in ("...", "…")]
+    if len(arguments) == 1 and arguments[0] in ("build", "relax", "run"):
+        return  # the name of the subcommand in a sentence
+    if "--help" in arguments:
+        return
+    options = _parser().parse_args(arguments)
+    if hasattr(options, "preset"):
+        load_settings(options.preset, _overrides(options.set))
+    for path in getattr(options, "spec", []):
+        shown = str(path)
+        if shown.startswith("structures/") and "*" not in shown:
+            assert (ROOT / shown).is_file(), f"{page}: {line}"
+
+
+def test_commands_are_found():
+    assert any(line.startswith("emforce run") for _, line in commands())

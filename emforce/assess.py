@@ -5,14 +5,14 @@ is the quadrature of named parts, each the change of K when one thing is varied 
 
     fermi_energy       E_F -+ fermi_error_eV (largest change)
     smearing           the second width of the delta
-    region             the other radii (root mean square change: a radius that cuts a shell of overlapping orbitals can be far off)
+    region             the other radii (root mean square change; one that cuts a shell of overlapping orbitals can be far off)
     layers             the other thick slab, with a coarser k-mesh in the plane (bulk: the coarser mesh alone)
     mesh               N of the bulk on a coarser mesh, and with the second width
     finite_difference  (2/3) (|H+ + H- - 2H|/|H+ - H-|)^2 |K|: third derivative as the square of the second;
                        none for one-sided runs
     basis              relative error of the host against plane waves, the larger of DOS and omega_p^2, times |K|
-    geometry           GEOMETRY_SLOPE times the misplacement: residual force over M (k_B Theta_D/hbar)^2/3, and BASIS_MISPLACEMENT, where relaxed,
-                       UNRELAXED_MISPLACEMENT where not
+    geometry           GEOMETRY_SLOPE times the misplacement: UNRELAXED_MISPLACEMENT, or where relaxed the residual force over
+                       M (k_B Theta_D/hbar)^2/3 with BASIS_MISPLACEMENT in quadrature
     path               (hop average only) parabola through three points against straight lines: |K_saddle - K_initial|/6
 """
 
@@ -36,8 +36,8 @@ from emforce.settings import Settings
 GEOMETRY_SLOPE = 100.0
 #: misplacement of a structure made from hard spheres, Angstrom: the W adatom on W(110) came down by this much on relaxation
 UNRELAXED_MISPLACEMENT = 0.4
-#: misplacement of a relaxed structure, Angstrom: equilibrium bonds of the bases are 0.7 % (W) to 1.0 % (Cu) longer than the functional's
-#: (workflows/basis_scan.py geometry)
+#: misplacement of a relaxed structure, Angstrom: equilibrium bonds of the bases are 0.7 % (W) to 1.0 % (Cu) longer than
+#: the functional's (workflows/basis_scan.py geometry)
 BASIS_MISPLACEMENT = 0.03
 NAN = math.nan
 

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from emforce import provenance
-from emforce.assess import BASIS_MISPLACEMENT, UNRELAXED_MISPLACEMENT, Assessed, assess_images, average, stiffness
+from emforce.assess import (
+    BASIS_MISPLACEMENT,
+    UNRELAXED_MISPLACEMENT,
+    Assessed,
+    assess_images,
+    average,
+    stiffness,
+)
 from emforce.basis import basis_name
 from emforce.database import Database
 from emforce.errors import EmforceError, InputError

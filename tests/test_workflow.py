@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from emforce.query import select
 from emforce.database import Database
+from emforce.query import select
 from emforce.store import Store
 from emforce.workflow import run, status
 
@@ -24,7 +24,8 @@ SPEC = ROOT / "structures" / "cu100-adatom.toml"
 TINY: dict[str, object] = {
     "structure.slab_size": [2, 2, 1], "structure.layers": 2, "structure.thick_layers": [3, 2],
     "structure.vacuum_A": 4.0, "structure.relaxed": "", "dft.recipe": "small", "dft.grid_A": 0.32,
-    "dft.slab_kpts": [1, 1, 1], "host.bulk_kpts": 4, "host.bulk_matrix_kpts": 5, "host.bulk_mesh": 16, "host.bulk_mesh_max": 16, "host.slab_mesh": 16,
+    "dft.slab_kpts": [1, 1, 1], "host.bulk_kpts": 4, "host.bulk_matrix_kpts": 5,
+    "host.bulk_mesh": 16, "host.bulk_mesh_max": 16, "host.slab_mesh": 16,
     "dft.density_tolerance": 1e-3, "embedding.radii_A": [4.0, 3.2], "embedding.energies_eV": [-0.1, 0.0, 0.1],
 }
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from emforce.assess import BASIS_MISPLACEMENT, GEOMETRY_SLOPE, UNRELAXED_MISPLACEMENT
 from emforce.cli import _overrides, _parser
+from emforce.record import SIGMA_PARTS
 from emforce.settings import _SECTIONS, load_settings
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +64,21 @@ def test_commands_in_the_documentation_parse(page, line):
         shown = str(path)
         if shown.startswith("structures/") and "*" not in shown:
             assert (ROOT / shown).is_file(), f"{page}: {line}"
+
+
+def test_every_part_of_sigma_is_explained_with_the_numbers_in_use():
+    page = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+    for part in (*SIGMA_PARTS, "path"):
+        assert len(re.findall(rf"^\| `{part}` \|", page, re.MULTILINE)) == 1, part
+    (row,) = re.findall(r"^\| `geometry` \| (.*) \|$", page, re.MULTILINE)
+    for number in (f"{GEOMETRY_SLOPE:g} µΩ cm per Å", f"{UNRELAXED_MISPLACEMENT:g} Å", f"{BASIS_MISPLACEMENT:g} Å"):
+        assert number in row
+
+
+def test_files_named_in_the_documentation_are_there():
+    for page in PAGES:
+        for name in re.findall(r"`((?:emforce|workflows|docs|benchmarks|structures|tests)/[\w./-]+)`", page.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists() or name.startswith("structures/"), f"{page.name}: {name}"
 
 
 def test_commands_are_found():

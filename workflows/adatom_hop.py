@@ -47,7 +47,7 @@ def main() -> int:
     (hop,) = workflow.load_hops([options.spec], preset=options.preset, overrides={})
 
     # Calculations. The graph of steps: bulk (N, E_F, comparison with plane waves), thin and thick slabs, images, displaced
-    # movers, and one embedding for the whole hop, at energies, widths, radii and thicknesses whose spread becomes the uncertainty.
+    # movers, and one embedding for the whole hop at energies, widths, radii and thicknesses whose spread is the uncertainty.
     steps = plan(hop, settings).steps()
     print(f"{len(steps)} steps: {', '.join(step.title for step in steps)}")
     records = workflow.run([options.spec], preset=options.preset, overrides={}, workers=options.workers,

@@ -136,7 +136,7 @@ def _dft_settings(inputs: Document, store: Store) -> Any:
     basis = ensure_bases(symbols, folder, inputs["dft"]["recipe"])
     add_setup_path(folder)
     wanted = {k: v for k, v in inputs["dft"].items() if k != "recipe"}
-    setups = tuple((s, name) for s, name in sorted(inputs["setups"].items()) if name != "paw")
+    setups = tuple((s, used["setup"]) for s, used in sorted(inputs["setups"].items()) if used["setup"] != "paw")
     return DFTSettings(basis=tuple(sorted(basis.items())), setups=setups, **wanted)
 
 

@@ -80,11 +80,12 @@ def turned_hop(hop: Hop) -> Hop:
                rotation @ hop.hop_vector, hop.symmetric)
 
 
-def setups(species: set[str], recipe: str) -> dict[str, str]:
-    """PAW setup of each species, as its basis recipe names it."""
+def setups(species: set[str], recipe: str) -> dict[str, dict[str, str]]:
+    """PAW setup and basis of each species; the basis file's name holds a digest of its content, so keys follow it."""
     from emforce.basis import load_recipe
 
-    return {symbol: load_recipe(symbol, recipe).setup for symbol in sorted(species)}
+    recipes = {symbol: load_recipe(symbol, recipe) for symbol in sorted(species)}
+    return {symbol: {"setup": r.setup, "basis": r.filename} for symbol, r in recipes.items()}
 
 
 def dft_document(settings: Settings) -> Document:

@@ -90,7 +90,6 @@ def test_a_ground_state_that_does_not_converge_is_not_kept(tmp_path):
     assert (Path(tmp_path) / "logs" / f"{first.name}.txt").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="known: a step's key holds the name of the basis recipe and not its content")
 def test_keys_follow_the_content_of_the_basis(monkeypatch):
     from emforce import basis
     from emforce.plan import bulk_step

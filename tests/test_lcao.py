@@ -66,19 +66,19 @@ def test_eigenstates_solve_the_generalised_problem() -> None:
     assert (np.diff(e) >= 0).all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 1000), axis=st.integers(0, 2))
 def test_velocities_are_slopes_of_the_bands(seed: int, axis: int) -> None:
     host = random_crystal(seed)
     k = np.array([[0.13, 0.29, -0.31]])
-    step = 1e-4
+    step = 5e-4
     # a Cartesian step dk in fractional coordinates: k = cell . k_cartesian / 2 pi
     dk = host.cell[:, axis] * step / (2 * np.pi)
-    up, down = (eigenstates(*host.at(k + sign * dk))[0] for sign in (1, -1))
+    far_down, down, up, far_up = (eigenstates(*host.at(k + i * dk))[0] for i in (-2, -1, 1, 2))
     e, c = eigenstates(*host.at(k))
     v = velocities(c, e, *host.gradient(k, axis))
-    if np.diff(e).min() > 0.05:  # finite differences follow a band only away from crossings
-        np.testing.assert_allclose(v, (up - down) / (2 * step), atol=2e-5)
+    if np.diff(e).min() > 0.4:  # finite differences follow a band only away from crossings
+        np.testing.assert_allclose(v, (8 * (up - down) - (far_up - far_down)) / (12 * step), atol=1e-5)
 
 
 def test_shifted_moves_the_bands_only() -> None:

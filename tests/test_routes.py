@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from emforce.physics.embedding import RegionSites, remove_orbitals, scatter, site_translations, traces
-from emforce.physics.lcao import eigenstates
+from emforce.physics.lcao import eigenstates, eigenvalues
 
 
 def hermitian(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -55,10 +55,11 @@ def test_translations_between_sites_are_found_or_marked():
 def test_large_and_small_matrices_are_solved_alike(monkeypatch):
     rng = np.random.default_rng(7)
     h, s = hermitian(rng, 4, 70, 70), 0.02 * hermitian(rng, 4, 70, 70) + np.eye(70)
-    alone = eigenstates(h, s)
+    alone, values = eigenstates(h, s), eigenvalues(h, s)
     monkeypatch.setattr("emforce.physics.lcao._LARGE", 1000)
     stacked = eigenstates(h, s)
     assert np.allclose(alone[0], stacked[0], rtol=0, atol=1e-10)
+    assert np.allclose(values, stacked[0], rtol=0, atol=1e-10)
     for e, c in (alone, stacked):
         assert np.allclose(c.conj().swapaxes(1, 2) @ s @ c, np.eye(70), atol=1e-10)
         assert np.allclose(h @ c, (s @ c) * e[:, None, :], atol=1e-9)

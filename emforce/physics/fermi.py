@@ -22,7 +22,7 @@ from scipy.optimize import brentq
 from scipy.special import erfc, wofz
 
 from emforce.errors import ConvergenceError, InputError
-from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates, velocities
+from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates, eigenvalues, velocities
 from emforce.units import epsilon0
 
 #: bytes that one block of k-points may take while tables are summed
@@ -107,7 +107,7 @@ class FermiSurface:
 
 def band_energies(matrices: LCAOMatrices, k: Floats) -> Floats:
     """Band energies (nk, n), eV, at fractional k-points (nk, 3)."""
-    return np.concatenate([eigenstates(*matrices.at(part))[0] for part in _blocks(k, matrices)])
+    return np.concatenate([eigenvalues(*matrices.at(part)) for part in _blocks(k, matrices)])
 
 
 def bands_and_velocities(matrices: LCAOMatrices, k: Floats) -> tuple[Floats, Floats]:

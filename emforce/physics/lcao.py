@@ -136,6 +136,14 @@ def eigenstates(h: Complexes, s: Complexes) -> tuple[Floats, Complexes]:
     return energies, inverse_dagger @ u
 
 
+def eigenvalues(h: Complexes, s: Complexes) -> Floats:
+    """Energies (nk, n) of `eigenstates` alone, eV."""
+    if h.shape[-1] >= _LARGE:
+        return np.array([scipy.linalg.eigh(a, b, driver="gv", eigvals_only=True, check_finite=False)
+                         for a, b in zip(h, s, strict=True)])
+    return eigenstates(h, s)[0]
+
+
 def velocities(c: Complexes, energies: Floats, dh: Complexes, ds: Complexes) -> Floats:
     """v_n = c_n^dagger (dH/dk - e_n dS/dk) c_n, in eV Angstrom, shape (nk, n)."""
     cc = c.conj()

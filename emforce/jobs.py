@@ -140,9 +140,12 @@ def _dft_settings(inputs: Document, store: Store) -> Any:
     return DFTSettings(basis=tuple(sorted(basis.items())), setups=setups, **wanted)
 
 
-def _mesh_document(size: Sequence[int]) -> Document:
-    """Monkhorst-Pack mesh, shifted off Gamma along axes with an even number of points."""
-    return {"size": tuple(size), "gamma": False}
+def _mesh_document(inputs: Document) -> Document:
+    """Monkhorst-Pack mesh; shifted off Gamma along axes with an even number of points, unless the step wants Gamma.
+
+    The primitive cell of fcc has no shifted mesh with the symmetry of the crystal: it is sampled through Gamma.
+    """
+    return {"size": tuple(inputs["kpts"]), "gamma": bool(inputs.get("gamma", False))}
 
 
 def _run_ground_state(inputs: Document, store: Store, log: Path) -> tuple[Any, Document]:
@@ -150,7 +153,7 @@ def _run_ground_state(inputs: Document, store: Store, log: Path) -> tuple[Any, D
 
     atoms = document_atoms(inputs["atoms"])
     settings = _dft_settings(inputs, store)
-    calc = calculator(atoms, settings, _mesh_document(inputs["kpts"]), tuple(inputs["grid"]), log=log)
+    calc = calculator(atoms, settings, _mesh_document(inputs), tuple(inputs["grid"]), log=log)
     state = converge(calc, atoms)
     values = {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations}
     values["electrons"] = float(sum(setup.Nv for setup in calc.dft.setups))
@@ -234,7 +237,7 @@ def _image(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
     atoms = document_atoms(inputs["atoms"])
     grid = tuple(inputs["grid"])
     moved = [atoms, *(_displaced_atoms(atoms, inputs["mover"], d) for d in inputs["displacements"])]
-    calc = calculator(atoms, _dft_settings(inputs, store), _mesh_document(inputs["kpts"]), grid,
+    calc = calculator(atoms, _dft_settings(inputs, store), _mesh_document(inputs), grid,
                       shared_symmetry(moved, grid), log)
     state = converge(calc, atoms, forces=inputs["forces"])
     save(calc, folder / "density.gpw")
@@ -265,7 +268,7 @@ def _relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
 
     atoms = document_atoms(inputs["atoms"])
     grid = tuple(inputs["grid"])
-    calc = calculator(atoms, _dft_settings(inputs, store), _mesh_document(inputs["kpts"]), grid,
+    calc = calculator(atoms, _dft_settings(inputs, store), _mesh_document(inputs), grid,
                       shared_symmetry([atoms], grid), log)
     trajectory = log.with_suffix(".extxyz")  # beside the log: a killed relaxation goes on from its last step
     relaxed, force, energy, steps = relax(calc, atoms, np.array(inputs["directions"]), inputs["force_tolerance"],

@@ -109,6 +109,7 @@ def bulk_step(metal: str, settings: Settings) -> Step:
         "setups": setups({metal}, settings.dft.recipe),
         "dft": dft_document(settings),
         "kpts": [h.bulk_kpts] * 3,
+        "gamma": True,
         "grid": grid_points(np.array(atoms.cell), settings.dft.grid_A),
         "matrix_kpts": [h.bulk_matrix_kpts] * 3,
         "mesh": h.bulk_mesh,

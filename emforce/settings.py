@@ -200,8 +200,9 @@ def _value(where: str, name: str, kind: object, value: Any) -> Any:
         raise InputError(where, value, "above zero")
     if name in _EVEN and value % 2:
         raise InputError(where, value, "an even number")
-    if name in _ODD and value % 2 == 0:
-        raise InputError(where, value, "an odd number")
+    if name in _ODD and (value % 2 == 0 or value < 3):
+        # with one point per axis a pair on opposite sides of the mover would be the sum over both of its images
+        raise InputError(where, value, "an odd number of at least 3")
     return value if kind == "int" else float(value)
 
 

@@ -13,6 +13,7 @@ from ase.build import bulk
 
 from emforce.errors import ConvergenceError
 from emforce.jobs import Step, atoms_document, document_atoms, execute, load_matrices
+from emforce.plan import setups
 from emforce.store import Store
 
 A = 4.04
@@ -28,7 +29,7 @@ def al_pair() -> Atoms:
 
 def image(**dft: Any) -> tuple[Step, Step]:
     """Two atoms of Al and the same with the first one moved; coarse, to see the machinery and not a number."""
-    common = {"atoms": atoms_document(al_pair()), "mover": 0, "setups": {"Al": "paw"}, "dft": DFT | dft,
+    common = {"atoms": atoms_document(al_pair()), "mover": 0, "setups": setups({"Al"}, "default"), "dft": DFT | dft,
               "matrix_kpts": [1, 3, 3]}
     first = Step("image", "pair", common | {"kpts": [1, 2, 2], "grid": [16, 8, 8], "displacements": [[0.05, 0, 0]],
                                             "forces": True})

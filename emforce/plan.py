@@ -120,12 +120,16 @@ def bulk_step(metal: str, settings: Settings) -> Step:
     }, seconds=60)
 
 
-def host_step(atoms: Atoms, title: str, repeat: Sequence[int], settings: Settings) -> Step:
-    """Step of a host cell, with the k-points that its supercell has."""
+def host_grid(atoms: Atoms, repeat: Sequence[int], settings: Settings) -> list[int]:
+    """Grid of a host cell: that of its supercell, so that the egg-box error of equal atoms is equal in both."""
     from emforce.dft import grid_points
 
-    # of the supercell, so that the egg-box error of equal atoms is equal: alone, the cell could get a finer grid
     grid = grid_points(np.array(atoms.cell), settings.dft.grid_A, repeat)
+    return [n // r for n, r in zip(grid, repeat, strict=True)]
+
+
+def host_step(atoms: Atoms, title: str, repeat: Sequence[int], settings: Settings) -> Step:
+    """Step of a host cell, with the k-points that its supercell has."""
     slab = not atoms.pbc[2]
     kpts = settings.dft.slab_kpts if slab else settings.dft.bulk_kpts
     matrix = [settings.dft.matrix_kpts * r if p else 1 for r, p in zip(repeat, atoms.pbc, strict=True)]
@@ -134,7 +138,7 @@ def host_step(atoms: Atoms, title: str, repeat: Sequence[int], settings: Setting
         "setups": setups(set(atoms.get_chemical_symbols()), settings.dft.recipe),
         "dft": dft_document(settings),
         "kpts": [k * r for k, r in zip(kpts, repeat, strict=True)],
-        "grid": [n // r for n, r in zip(grid, repeat, strict=True)],
+        "grid": host_grid(atoms, repeat, settings),
         "matrix_kpts": matrix,
     }, seconds=7.0 * len(atoms))
 

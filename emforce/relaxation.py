@@ -13,7 +13,7 @@ from emforce.errors import ConvergenceError, EmforceError
 from emforce.farm import Task, run_tasks
 from emforce.hop import Hop, Image
 from emforce.jobs import Step, atoms_document, execute
-from emforce.plan import dft_document, setups, title_of
+from emforce.plan import dft_document, host_grid, setups, title_of
 from emforce.progress import Progress
 from emforce.relaxed import Relaxation, follow_host, image_key, with_positions, write_relaxed
 from emforce.settings import Settings, load_settings
@@ -95,8 +95,6 @@ def _find(store: Store, step: Step) -> Finished:
 
 def _host_step(hop: Hop, settings: Settings, tolerance: float) -> Step:
     """Slab: all layers free along z. Bulk: nothing to relax, one evaluation."""
-    from emforce.dft import grid_points
-
     atoms = hop.host_unit
     slab = not atoms.pbc[2]
     projector = np.zeros((len(atoms), 3, 3))
@@ -108,7 +106,7 @@ def _host_step(hop: Hop, settings: Settings, tolerance: float) -> Step:
         "setups": setups(set(atoms.get_chemical_symbols()), settings.dft.recipe),
         "dft": dft_document(settings),
         "kpts": [k * r for k, r in zip(kpts, hop.repeat, strict=True)],
-        "grid": grid_points(np.array(atoms.cell), settings.dft.grid_A),
+        "grid": host_grid(atoms, hop.repeat, settings),
         "directions": projector.tolist(),
         "force_tolerance": 0.4 * tolerance,
         "steps": MAX_STEPS,

@@ -300,7 +300,8 @@ def _perturbation(inputs: Document, needs: Mapping[str, Finished], image: Docume
         removed=np.array(image["removed"], dtype=int),
         host_positions=np.array(inputs["host_positions"]),
     )
-    return perturbation(host, defect, displaced, geometry, tuple(inputs["matrix_kpts"]))
+    reach = max(max(embedding["radii"]) for embedding in inputs["embeddings"])
+    return perturbation(host, defect, displaced, geometry, tuple(inputs["matrix_kpts"]), reach)
 
 
 def _translations(perturbations: Sequence[Perturbation]) -> Ints:

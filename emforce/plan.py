@@ -223,6 +223,7 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
         "sigma": settings.host.sigma_eV,
         "energies": list(settings.embedding.energies_eV),
         "embeddings": embeddings,
+        "couplings": "new orbitals with all host sites in the region",
     }, needs, seconds=120)
     return HopPlan(flat, bulk_step(hop.spec.metal, settings), wind, tuple(images))
 

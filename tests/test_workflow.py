@@ -26,7 +26,7 @@ TINY: dict[str, object] = {
     "structure.vacuum_A": 4.0, "structure.relaxed": "", "dft.recipe": "small", "dft.grid_A": 0.32,
     "dft.slab_kpts": [1, 1, 1], "host.bulk_kpts": 4, "host.bulk_matrix_kpts": 5,
     "host.bulk_mesh": 16, "host.bulk_mesh_max": 16, "host.slab_mesh": 16,
-    "dft.density_tolerance": 1e-3, "embedding.radii_A": [4.0, 3.2], "embedding.energies_eV": [-0.1, 0.0, 0.1],
+    "dft.density_tolerance": 1e-3, "embedding.radii_A": [6.0, 5.4], "embedding.energies_eV": [-0.1, 0.0, 0.1],
 }
 
 
@@ -70,7 +70,7 @@ def test_second_run_computes_nothing(records, place: Path, capsys) -> None:  # t
 def test_changed_radius_uses_the_finished_ground_states(records, place: Path) -> None:  # type: ignore[no-untyped-def]
     store = Store(place / "store")
     before = {p.name for p in (store.root / "steps").iterdir()}
-    run([SPEC], preset="quick", overrides=TINY | {"embedding.radii_A": [3.9, 3.2]}, workers=1,
+    run([SPEC], preset="quick", overrides=TINY | {"embedding.radii_A": [5.9, 5.4]}, workers=1,
         database=str(place / "emforce.db"), store=place / "store")
     new = {p.name for p in (store.root / "steps").iterdir()} - before
     assert {name.split("-")[0] for name in new} == {"wind"}

@@ -157,6 +157,7 @@ def perturbation(
     displaced: dict[int, tuple[LCAOMatrices, LCAOMatrices, float]],
     geometry: DefectGeometry,
     mesh: tuple[int, int, int],
+    reach: float = 0.0,
 ) -> Perturbation:
     """Difference of a defect from its host and its derivative with respect to the mover's position.
 
@@ -166,6 +167,10 @@ def perturbation(
     defect : matrices of the supercell on the folded mesh; translations refer to `geometry.positions`
     displaced : {axis: (matrices at +delta, at -delta, delta in A)}, same folding
     mesh : k-mesh of the supercell's matrices
+    reach : host sites outside the Wigner-Seitz cell, up to this distance from the mover (A), are kept with the new orbitals'
+        couplings to them, which the folded mesh holds. Orbitals of the mover reach beyond the cell: without these
+        couplings the basis is cut, the overlap of defect and host together can lose its positive definiteness, and
+        a region radius gives a wild value now and then. Two host sites are perturbed inside the cell only.
 
     Raises
     ------
@@ -194,18 +199,21 @@ def perturbation(
     starts = np.concatenate([[0], np.cumsum(sizes)])
     slices = [slice(int(starts[i]), int(starts[i + 1])) for i in range(len(sizes))]
     distance = images.distances[on_site]
-    far = np.flatnonzero(distance >= np.quantile(distance, 0.7) - 1e-6)
+    distant = np.flatnonzero(distance >= np.quantile(distance, 0.7) - 1e-6)
     shift = on_site_shift(h1, s1, h0, slices)
-    alignment = float(shift[far].mean())
+    alignment = float(shift[distant].mean())
     h1 = h1 - alignment * s1
 
     gradient_h = np.full((3, len(h1), len(h1)), np.nan)
     gradient_s = np.full((3, len(h1), len(h1)), np.nan)
     curvature = 0.0
+    shifts_of: dict[int, tuple[float, float]] = {}
     for axis, (plus, minus, delta) in displaced.items():
         (hp, sp), (hm, sm) = dense(plus), dense(minus)
-        hp = hp - (alignment + _far_shift(hp - alignment * sp, sp, h1, slices, far)) * sp
-        hm = hm - (alignment + _far_shift(hm - alignment * sm, sm, h1, slices, far)) * sm
+        above = alignment + _far_shift(hp - alignment * sp, sp, h1, slices, distant)
+        below = alignment + _far_shift(hm - alignment * sm, sm, h1, slices, distant)
+        shifts_of[axis] = (above, below)
+        hp, hm = hp - above * sp, hm - below * sm
         gradient_h[axis] = (hp - hm) / (2 * delta)
         gradient_s[axis] = (sp - sm) / (2 * delta)
         ratio = np.linalg.norm(hp + hm - 2 * h1) / max(float(np.linalg.norm(hp - hm)), 1e-300)
@@ -214,6 +222,28 @@ def perturbation(
     dh, ds = h1.copy(), s1.copy()
     dh[:n0, :n0] -= h0
     ds[:n0, :n0] -= s0
+    outer = outer_copies(host, geometry, images, sites, reach)
+    fresh = np.flatnonzero(geometry.site_of_atom < 0)
+    if len(outer.atoms) and len(fresh):
+
+        def far(matrices: LCAOMatrices) -> tuple[Floats, Floats]:
+            return between(matrices, mesh, (fresh, images.shifts[fresh]), (outer.atoms, outer.shifts))
+
+        h2, s2 = far(defect)
+        dh = _insert(dh, n0, h2 - alignment * s2)
+        ds = _insert(ds, n0, s2)
+        wide_h = np.full((3, *dh.shape), np.nan)
+        wide_s = np.full((3, *dh.shape), np.nan)
+        for axis, (plus, minus, delta) in displaced.items():
+            (hp, sp), (hm, sm) = far(plus), far(minus)
+            hp, hm = hp - shifts_of[axis][0] * sp, hm - shifts_of[axis][1] * sm
+            wide_h[axis] = _insert(gradient_h[axis], n0, (hp - hm) / (2 * delta))
+            wide_s[axis] = _insert(gradient_s[axis], n0, (sp - sm) / (2 * delta))
+        gradient_h, gradient_s = wide_h, wide_s
+        sites = RegionSites(np.concatenate([sites.cells, outer.sites.cells]),
+                            np.concatenate([sites.atoms, outer.sites.atoms]))
+        distance = np.concatenate([distance, outer.distances])
+        sizes = host.orbitals[sites.atoms]
     removed_images = nearest_images(
         geometry.host_positions[geometry.removed].reshape(-1, 3),
         geometry.cell,
@@ -232,9 +262,97 @@ def perturbation(
         gradient_h=gradient_h,
         gradient_s=gradient_s,
         alignment=alignment,
-        far_deviation=float(shift[far].std()),
+        far_deviation=float(shift[distant].std()),
         curvature=curvature,
     )
+
+
+@dataclass(frozen=True)
+class OuterCopies:
+    """Periodic copies of defect atoms that stand for host sites outside the Wigner-Seitz cell.
+
+    Attributes
+    ----------
+    atoms, shifts : index and supercell translation of each copy
+    sites : the host sites; distances: from the mover, A
+    """
+
+    atoms: Ints
+    shifts: Ints
+    sites: RegionSites
+    distances: Floats
+
+
+def outer_copies(
+    host: LCAOMatrices, geometry: DefectGeometry, images: Images, inside: RegionSites, reach: float
+) -> OuterCopies:
+    """Host sites within `reach` of the mover that are not in `inside` and whose copy in the supercell carries an atom."""
+    per_cell = len(host.orbitals)
+    centre = geometry.positions[geometry.mover]
+    unit = geometry.cell / np.array(geometry.repeat)[:, None]
+    base = geometry.host_positions[:per_cell]
+    heights = 1 / np.linalg.norm(np.linalg.inv(unit), axis=0)  # distance between lattice planes along each axis
+    middle = np.linalg.solve(unit.T, centre - base.mean(axis=0)) * geometry.periodic
+    spans = [
+        range(int(np.floor(c - reach / d - 1)), int(np.ceil(c + reach / d + 1)) + 1) if p else range(1)
+        for c, d, p in zip(middle, heights, geometry.periodic, strict=True)
+    ]
+    cells = np.array([(i, j, k) for i in spans[0] for j in spans[1] for k in spans[2]])
+    vectors = (cells @ unit)[:, None, :] + base[None] - centre
+    distances = np.linalg.norm(vectors, axis=2)
+    known = {(*c, a) for c, a in zip(inside.cells.tolist(), inside.atoms.tolist(), strict=True)}
+    atom_on = {int(s): i for i, s in enumerate(geometry.site_of_atom) if s >= 0}
+    atoms, shifts, site_cells, site_atoms, lengths = [], [], [], [], []
+    for c, a in zip(*np.nonzero(distances <= reach), strict=True):
+        if (*cells[c].tolist(), int(a)) in known:
+            continue
+        copy, place = np.divmod(cells[c], geometry.repeat)
+        site = int(np.ravel_multi_index(tuple(place), geometry.repeat)) * per_cell + int(a)
+        atom = atom_on.get(site)
+        if atom is None:
+            continue
+        gap = np.linalg.solve(geometry.cell.T, geometry.positions[atom] - geometry.host_positions[site])
+        atoms.append(atom)
+        shifts.append(copy - np.round(gap).astype(int) * np.array(geometry.periodic))
+        site_cells.append(cells[c])
+        site_atoms.append(int(a))
+        lengths.append(distances[c, a])
+    return OuterCopies(np.array(atoms, dtype=int), np.array(shifts, dtype=int).reshape(-1, 3),
+                       RegionSites(np.array(site_cells, dtype=int).reshape(-1, 3), np.array(site_atoms, dtype=int)),
+                       np.array(lengths))
+
+
+def between(
+    matrices: LCAOMatrices, mesh: tuple[int, int, int], rows: tuple[Ints, Ints], cols: tuple[Ints, Ints]
+) -> tuple[Floats, Floats]:
+    """H and S between two lists of (atoms, translations) of a folded supercell; zero where the mesh cannot tell the pair."""
+    where = np.full(mesh, -1)
+    where[tuple(np.mod(matrices.R, mesh).T)] = np.arange(len(matrices.R))
+
+    def orbitals(atoms: Ints) -> tuple[Ints, Ints]:
+        sizes = matrices.orbitals[atoms]
+        index = [np.arange(matrices.offsets[a], matrices.offsets[a + 1]) for a in atoms]
+        return np.concatenate(index), np.repeat(np.arange(len(atoms)), sizes)
+
+    apart = cols[1][None, :, :] - rows[1][:, None, :]
+    unique = (2 * np.abs(apart) < np.array(mesh)).all(axis=2)
+    folded = np.mod(apart, mesh)
+    index = where[folded[..., 0], folded[..., 1], folded[..., 2]]
+    (row, row_atom), (col, col_atom) = orbitals(rows[0]), orbitals(cols[0])
+    pairs = np.ix_(row_atom, col_atom)
+    pick = (index[pairs], *np.ix_(row, col))
+    return np.where(unique[pairs], matrices.h[pick], 0.0), np.where(unique[pairs], matrices.s[pick], 0.0)
+
+
+def _insert(matrix: Floats, n0: int, coupling: Floats) -> Floats:
+    """Put rows and columns of outer sites between the host's orbitals (n0 of them) and the new ones; `coupling` is new x outer."""
+    n, extra = len(matrix), coupling.shape[1]
+    out = np.zeros((n + extra, n + extra))
+    kept = np.concatenate([np.arange(n0), np.arange(n0 + extra, n + extra)])
+    out[np.ix_(kept, kept)] = matrix
+    out[n0 + extra :, n0 : n0 + extra] = coupling
+    out[n0 : n0 + extra, n0 + extra :] = coupling.T
+    return out
 
 
 def _far_shift(h: Floats, s: Floats, reference: Floats, slices: list[slice], far: Ints) -> float:

@@ -311,8 +311,8 @@ def _comparison(host: Host) -> str:
     """The numbers beside the bands: LCAO against plane waves."""
     lines = []
     pairs = (
-        ("omega_p_eV", host.omega_p_eV, host.omega_p_plane_wave_eV),
-        ("dos_per_eV_atom", host.dos_per_eV_atom, host.dos_plane_wave_per_eV_atom),
+        ("omega_p_compared_eV", host.omega_p_compared_eV, host.omega_p_plane_wave_eV),
+        ("dos_compared_per_eV_atom", host.dos_compared_per_eV_atom, host.dos_plane_wave_per_eV_atom),
     )
     for name, ours, theirs in pairs:
         if np.isfinite(ours):

@@ -208,7 +208,8 @@ class Host(Stored):
     functional : exchange-correlation functional
     fermi_energy_eV, dos_per_eV_atom, omega_p_eV, n_eV_angstrom2, rho_lambda_fohm_m2 : LCAO, see
         `emforce.keys`
-    dos_plane_wave_per_eV_atom, omega_p_plane_wave_eV, band_rms_eV : the comparison; nan where not made
+    dos_compared_per_eV_atom, omega_p_compared_eV, dos_plane_wave_per_eV_atom, omega_p_plane_wave_eV,
+    band_rms_eV : the comparison, both sides on the same mesh; nan where not made
     path : (k,) distance along the band path; path_ticks : ((distance, name), ...)
     bands_lcao_eV, bands_plane_wave_eV : (k, n) and (k, m), relative to the Fermi energy; (0, 0) where not
         computed
@@ -228,6 +229,8 @@ class Host(Stored):
     omega_p_eV: float = _NAN
     n_eV_angstrom2: float = _NAN
     rho_lambda_fohm_m2: float = _NAN
+    dos_compared_per_eV_atom: float = _NAN
+    omega_p_compared_eV: float = _NAN
     dos_plane_wave_per_eV_atom: float = _NAN
     omega_p_plane_wave_eV: float = _NAN
     band_rms_eV: float = _NAN

@@ -285,7 +285,8 @@ def _host_record(item: Prepared, bulk: Finished) -> Host | None:
     if check is None:
         return Host(**identity, status="outside tolerance", reason="no plane-wave reference for this metal", provenance=origin)
     bands = bulk.arrays("bands.npz")
-    ticks = tuple((float(bands["path"][int(i)]), letter) for i, letter in check["labels"].items())
+    path = _joined(bands["path"], [int(i) for i in check["labels"]])
+    ticks = tuple((float(path[int(i)]), letter) for i, letter in check["labels"].items())
     checks = (
         Check("band rms error", check["band_rms"], 0.15, "<=", "eV"),
         Check("DOS(E_F) against plane waves, relative", abs(check["dos_ratio"] - 1), 0.05),
@@ -296,16 +297,27 @@ def _host_record(item: Prepared, bulk: Finished) -> Host | None:
         **identity,
         status="ok" if check["passed"] else "outside tolerance",
         reason="; ".join(check["reasons"]),
+        dos_compared_per_eV_atom=check["dos"],
+        omega_p_compared_eV=check["omega_p"],
         dos_plane_wave_per_eV_atom=check["dos_plane_wave"],
         omega_p_plane_wave_eV=check["omega_p_plane_wave"],
         band_rms_eV=check["band_rms"],
-        path=bands["path"],
+        path=path,
         path_ticks=ticks,
         bands_lcao_eV=bands["bands"],
         bands_plane_wave_eV=bands["reference"],
         checks=checks,
         provenance=origin,
     )
+
+
+def _joined(path: np.ndarray, special: Sequence[int]) -> np.ndarray:
+    """Distances along a band path without its jumps: between two special points that follow each other at once."""
+    steps = np.diff(path, prepend=path[0])
+    for i in special:
+        if i + 1 in special:
+            steps[i + 1] = 0.0
+    return np.asarray(np.cumsum(steps))
 
 
 def status(store: Path) -> list[str]:

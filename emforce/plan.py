@@ -77,7 +77,7 @@ def turned_hop(hop: Hop) -> Hop:
         for i in hop.images
     )
     return Hop(hop.spec, frozen_atoms(turned_atoms(hop.host_unit, rotation)), hop.repeat, images,
-               rotation @ hop.hop_vector, hop.symmetric)
+               np.round(rotation @ hop.hop_vector, 12) + 0.0, hop.symmetric)
 
 
 def setups(species: set[str], recipe: str) -> dict[str, dict[str, str]]:

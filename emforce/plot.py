@@ -123,7 +123,9 @@ def host_figure(host: Host) -> Figure:
     source = {"preset": host.preset, "method": f"basis {host.basis}", "provenance": host.provenance}
     with mpl.rc_context(_STYLE):
         figure, (axis, side) = _figure(2, [source], verdict, widths=(3.6, 1.6))
-        lines = axis.plot(host.path, host.bands_lcao_eV, color=_COLOURS[0], linewidth=1.1)
+        jumps = np.flatnonzero(np.diff(host.path) <= 0) + 1  # the path goes on elsewhere: no line across
+        bands = np.insert(host.bands_lcao_eV, jumps, np.nan, axis=0)
+        lines = axis.plot(np.insert(host.path, jumps, host.path[jumps]), bands, color=_COLOURS[0], linewidth=1.1)
         shown = {"LCAO": lines[0]}
         if host.bands_plane_wave_eV.size:
             some = slice(None, None, max(1, len(host.path) // 45))  # dots that leave the lines to be seen
@@ -141,7 +143,7 @@ def host_figure(host: Host) -> Figure:
         axis.axhline(0, color="0.6", linewidth=0.7, zorder=0)
         for distance, _ in host.path_ticks:
             axis.axvline(distance, color="0.85", linewidth=0.7, zorder=0)
-        names = [r"$\Gamma$" if name in ("G", "Gamma") else name for _, name in host.path_ticks]
+        names = ["|".join(_special(part) for part in name.split("|")) for _, name in host.path_ticks]
         axis.set_xticks([distance for distance, _ in host.path_ticks], names)
         axis.set(
             xlim=(host.path[0], host.path[-1]),
@@ -305,6 +307,10 @@ def _energy_window(host: Host) -> tuple[float, float]:
     """From just below the lowest band shown, but no deeper than 12 eV, to 6 eV above E_F."""
     lowest = float(np.nanmin(host.bands_lcao_eV))
     return max(lowest - 0.5, -12.0), 6.0
+
+
+def _special(name: str) -> str:
+    return r"$\Gamma$" if name in ("G", "Gamma") else name
 
 
 def _comparison(host: Host) -> str:

@@ -286,7 +286,11 @@ def _host_record(item: Prepared, bulk: Finished) -> Host | None:
         return Host(**identity, status="outside tolerance", reason="no plane-wave reference for this metal", provenance=origin)
     bands = bulk.arrays("bands.npz")
     path = _joined(bands["path"], [int(i) for i in check["labels"]])
-    ticks = tuple((float(path[int(i)]), letter) for i, letter in check["labels"].items())
+    names: dict[float, str] = {}
+    for i, letter in check["labels"].items():
+        at = float(path[int(i)])
+        names[at] = f"{names[at]}|{letter}" if at in names else letter
+    ticks = tuple(names.items())
     checks = (
         Check("band rms error", check["band_rms"], 0.15, "<=", "eV"),
         Check("DOS(E_F) against plane waves, relative", abs(check["dos_ratio"] - 1), 0.05),

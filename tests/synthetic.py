@@ -54,7 +54,8 @@ def host(**changes: Any) -> Host:
     bands = np.stack([path**2 - 3, np.cos(path)], axis=1)
     values: dict[str, Any] = {
         "metal": "Cu", "facet": "100", "basis": "vp", "preset": "quick", "functional": "PBE",
-        "fermi_energy_eV": 7.1, "dos_per_eV_atom": 0.29, "omega_p_eV": 9.1, "omega_p_compared_eV": 9.1, "dos_compared_per_eV_atom": 0.29, "omega_p_plane_wave_eV": 8.85,
+        "fermi_energy_eV": 7.1, "dos_per_eV_atom": 0.29, "omega_p_eV": 9.1,
+        "omega_p_compared_eV": 9.1, "dos_compared_per_eV_atom": 0.29, "omega_p_plane_wave_eV": 8.85,
         "path": path, "path_ticks": ((0.0, "G"), (2.0, "X")), "bands_lcao_eV": bands,
         "bands_plane_wave_eV": bands + 0.1, "checks": (Check("plasma energy", 0.028, 0.05),),
         "provenance": provenance(),

@@ -345,7 +345,7 @@ def between(
 
 
 def _insert(matrix: Floats, n0: int, coupling: Floats) -> Floats:
-    """Put rows and columns of outer sites between the host's orbitals (n0 of them) and the new ones; `coupling` is new x outer."""
+    """Put rows and columns of outer sites between the host's n0 orbitals and the new ones; `coupling` is new x outer."""
     n, extra = len(matrix), coupling.shape[1]
     out = np.zeros((n + extra, n + extra))
     kept = np.concatenate([np.arange(n0), np.arange(n0 + extra, n + extra)])

@@ -27,6 +27,8 @@ setup:      ## Debian packages, virtual environment, pinned Python packages, GPA
 
 run: setup  ## the main job: wind force on a Cu(100) and a W(110) surface atom
 	@$(VENV)/bin/emforce run $(SPECS) --preset $(PRESET)
+	@$(VENV)/bin/emforce plot --format png --format pdf
+	@$(VENV)/bin/emforce check
 
 test: setup ## every test but the slow production checks
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(PYTEST)

@@ -89,7 +89,9 @@ class Crystal:
             defect.removed, self.site_positions,
         )
 
-    def perturbation(self, defect: Supercell, axes: tuple[int, ...] = (0,), shift: float = 0.0) -> Perturbation:
+    def perturbation(
+        self, defect: Supercell, axes: tuple[int, ...] = (0,), shift: float = 0.0, reach: float = 0.0
+    ) -> Perturbation:
         displaced = {}
         for axis in axes:
             step = DELTA * np.eye(3)[axis]
@@ -97,7 +99,7 @@ class Crystal:
                 self.folded(defect, step).shifted(shift), self.folded(defect, -step).shifted(shift), DELTA,
             )
         here = self.folded(defect).shifted(shift)
-        return perturbation(self.host(), here, displaced, self.geometry(defect), self.mesh)
+        return perturbation(self.host(), here, displaced, self.geometry(defect), self.mesh, reach)
 
 
 def chain(repeat: int = 14, mesh: int = 3, orbitals: int = 1) -> Crystal:
@@ -457,6 +459,56 @@ def test_thin_slab_embedded_in_a_thick_one() -> None:
     # the thin host itself, and the wrong layers, give something else
     for other in (wind(*_args(slab_tables(6)), small, radius), wind(tables, 0, offsets, small, radius, thick_atom=top - 2)):
         assert np.abs(other.m[[0, 2], 0] / exact[[0, 2], 0] - 1).max() > 0.02
+
+
+@pytest.mark.parametrize("seed", [None, 4])
+def test_couplings_beyond_the_cell_make_a_small_supercell_exact(seed: int | None) -> None:
+    """An adatom whose orbitals reach beyond a supercell of three sites: with its outer couplings kept the small cell has
+    the couplings of the large one to rounding, and its m but for the on-site energies that the adatom's images change
+    (1e-4 eV here); without them it does not.
+    """
+    small, large = replace(slab(6), repeat=(3, 1, 1)), slab(6)
+    radius = 3.2 * A
+    defect = with_adatom(small)
+    if seed is not None:
+        defect = relabelled(defect, small.supercell, seed, (0,))
+    tables, offsets = slab_tables(6)
+
+    def m(p: Perturbation) -> np.ndarray:
+        return wind(tables, 0, offsets, p, radius).m[[0, 2], 0]
+
+    whole = large.perturbation(with_adatom(large), axes=(0, 2))
+    kept = small.perturbation(defect, axes=(0, 2), reach=radius, shift=1.3)
+    cut = small.perturbation(defect, axes=(0, 2))
+    exact = m(whole)
+    np.testing.assert_allclose(m(kept)[0], exact[0], rtol=1e-3)
+    assert abs(m(cut)[0] - exact[0]) > 20 * abs(m(kept)[0] - exact[0])
+
+    def by_site(p: Perturbation) -> dict[tuple[int, ...], tuple[np.ndarray, ...]]:
+        """Coupling of the new orbitals to each site within the radius (all sites have one orbital), and its derivative."""
+        labels = [(*c, a) for c, a in zip(p.sites.cells.tolist(), p.sites.atoms.tolist(), strict=True)]
+        assert len(set(labels)) == len(labels)
+        n = len(labels)
+        return {label: (p.dh[n:, i], p.ds[n:, i], p.gradient_h[0][n:, i]) for i, label in enumerate(labels)
+                if p.site_distance[i] <= radius}
+
+    here, there = by_site(kept), by_site(whole)
+    if seed is None:  # relabelled atoms count cells from elsewhere
+        assert here.keys() == there.keys()
+        for label, blocks in there.items():
+            for a, b in zip(here[label], blocks, strict=True):
+                np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_couplings_that_the_mesh_cannot_tell_apart_are_left_out() -> None:
+    """Three k-points know translations -1, 0, 1: an atom two cells away must not borrow the coupling of its mirror image."""
+    small = replace(slab(6), repeat=(2, 1, 1))
+    p = small.perturbation(with_adatom(small), reach=4.5 * A)
+    far = p.site_distance > 3.2 * A  # beyond the cutoff of the model
+    starts = np.concatenate([[0], np.cumsum(p.site_orbitals)])
+    new = slice(int(starts[-1]), len(p.dh))
+    for i in np.flatnonzero(far):
+        assert np.abs(p.dh[new, starts[i] : starts[i + 1]]).max() < 1e-12
 
 
 def _args(entry: tuple) -> tuple:

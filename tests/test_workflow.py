@@ -141,3 +141,35 @@ def test_query_gives_the_agreed_keys(records, place: Path) -> None:  # type: ign
                 "z_wind_sigma", "preset", "method", "provenance"):
         assert key in rows[0], key
     assert rows[0]["z_wind"] == pytest.approx(rows[0]["k_wind_uohm_cm"] / rows[0]["rho_uohm_cm"])
+
+
+def test_structures_from_files_give_what_the_builder_gives(records, place: Path) -> None:  # type: ignore[no-untyped-def]
+    """Host, thick slab and defects as files, the mover's index and the hop vector are enough."""
+    from ase.io import write
+
+    from emforce.structure import build_hop, load_spec, thick_host
+
+    hop = build_hop(load_spec(SPEC), size=(2, 2, 1), layers=2, vacuum=4.0)
+    folder = place / "files"
+    folder.mkdir()
+    write(folder / "host.traj", hop.host_unit)
+    write(folder / "thick.traj", thick_host(hop.spec, 3, 4.0, relaxed=hop.host_unit)[0])
+    for image in hop.images:
+        write(folder / f"{image.label}.traj", image.atoms)
+    spec = folder / "own.toml"
+    spec.write_text(f"""
+name = "own"
+metal = "Cu"
+facet = "100"
+kind = "files"
+hop = "as given"
+host_file = "{folder / 'host.traj'}"
+thick_host_file = "{folder / 'thick.traj'}"
+defect_files = ["{folder / 'initial.traj'}", "{folder / 'saddle.traj'}"]
+mover = {hop.images[0].mover}
+hop_vector = {hop.hop_vector.tolist()}
+""")
+    found = run([spec], preset="quick", overrides=TINY, workers=2, database=str(place / "own.db"), store=place / "store")
+    assert [r.site for r in found] == ["initial", "saddle", "hop average"]
+    for own, built in zip(found, records, strict=True):
+        assert own.k_wind_uohm_cm == pytest.approx(built.k_wind_uohm_cm, rel=1e-3)

@@ -119,8 +119,8 @@ def assess_images(
         check = bulk.get("check")
         parts = {
             "fermi_energy": change(*[_Case(0, 0, 0, i) for i in off]),
-            "smearing": change(_Case(0, 1, 0, zero)),
-            "region": _rms([change(_Case(0, 0, r, zero)) for r in range(1, len(settings.embedding.radii_A))]),
+            "smearing": change(_Case(0, 1, 0, 0)),
+            "region": _rms([change(_Case(0, 0, r, 0)) for r in range(1, len(settings.embedding.radii_A))]),
             "layers": change(*[_Case(e, 0, 0, 0) for e in range(1, len(wind["embeddings"]))]),
             "mesh": abs(k) * max(abs(bulk["n_coarse"] / bulk["n"] - 1), abs(bulk["n_check"] / bulk["n"] - 1)),
             "finite_difference": NAN if one_sided[image] else abs(k) * 2 / 3 * wind["curvature"][image] ** 2,

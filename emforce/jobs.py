@@ -348,22 +348,27 @@ def _wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
         coarse = [max(2 * round(n / 4), 2) if n > 1 else 1 for n in mesh]
         bands = band_energies(thick, half_mesh((coarse[0], coarse[1], coarse[2])))
         level = fermi_energy(bands, needs[embedding["host"]].values["electrons"], inputs["sigma"])
-        energies = level + np.array(inputs["energies"] if embedding["window"] else [0.0])
+        relative = np.array(inputs["energies"] if embedding["window"] else [0.0])
+        energies, centre = level + relative, int(np.abs(relative).argmin())
         used = sorted(set(mapping.tolist()))
         kept = np.concatenate([np.arange(thick.offsets[a], thick.offsets[a + 1]) for a in used])
         laps.end("fermi_energy")
-        tables = host_tables(thick, mesh, energies, tuple(embedding["sigmas"]), translations, kept)
+        tables = host_tables(thick, mesh, energies, tuple(embedding["sigmas"]), translations, kept, centre)
         laps.end("tables")
         entry: Document = {"name": embedding["name"], "fermi_energy": level, "energy_shift": shift}
         entry |= {"m": [], "condition": []}
-        for table in tables:
+        for number, table in enumerate(tables):
             for p in perturbations:
-                rows = [[wind(table, i, thick.offsets, p, radius, mapping, shift) for i in range(len(energies))]
-                        for radius in embedding["radii"]]
+                # the first width and radius are served, at all energies; the others measure errors at E_F
+                rows = []
+                for place, radius in enumerate(embedding["radii"] if number == 0 else embedding["radii"][:1]):
+                    at = range(len(table.energies)) if place == 0 else [centre]
+                    rows.append([wind(table, i, thick.offsets, p, radius, mapping, shift) for i in at])
                 entry["m"].append([[_nulls(w.m) for w in row] for row in rows])
                 entry["condition"].append([[w.condition for w in row] for row in rows])
         results.append(entry)
         laps.end("embedding")
+    # m and condition are indexed [width and image][radius][energy]; variations of width and radius hold E_F alone
     return {
         "embeddings": results,
         "alignment": [p.alignment for p in perturbations],

@@ -224,6 +224,7 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
         "energies": list(settings.embedding.energies_eV),
         "embeddings": embeddings,
         "couplings": "new orbitals with all host sites in the region",
+        "variations": "at the Fermi energy",
     }, needs, seconds=120)
     return HopPlan(flat, bulk_step(hop.spec.metal, settings), wind, tuple(images))
 

@@ -25,10 +25,11 @@ def finished(base: float, *, sigma: float = 0.0, radius: float = 0.0, thick: flo
     settings = load_settings("quick")
     energies, radii = settings.embedding.energies_eV, settings.embedding.radii_A
 
-    def rows(scale: float, shift: float) -> list[Any]:
-        return [[tensor(scale * (base + shift + radius * (r > 0) + slope * e)) for e in energies] for r in range(len(radii))]
+    def rows(scale: float) -> list[Any]:
+        window = [tensor(scale * (base + slope * e)) for e in energies]
+        return [window, *[[tensor(scale * (base + radius))] for _ in radii[1:]]]
 
-    served = {"m": [rows(1, 0), rows(2, 0), rows(1, sigma), rows(2, sigma)],
+    served = {"m": [rows(1), rows(2), [[tensor(base + sigma)]], [[tensor(2 * (base + sigma))]]],
               "condition": [[[10.0] * len(energies)] * len(radii)] * 4}
     other = {"m": [[[tensor(base + thick)]], [[tensor(2 * (base + thick))]]], "condition": [[[20.0]], [[30.0]]]}
     return {"embeddings": [served, other], "curvature": [0.1, 0.2]}

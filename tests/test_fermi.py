@@ -300,3 +300,15 @@ def test_gaussian_chain_is_nearly_free() -> None:
     host = gaussian_chain(0.75, 0.9, 12)
     k = np.array([[0.45, 0, 0], [0.75, 0, 0]]) / (2 * np.pi)
     np.testing.assert_allclose(band_energies(host, k)[:, 0], HALF * (2 * np.pi * k[:, 0] / 0.75) ** 2, rtol=1e-5)
+
+
+def test_further_widths_at_one_energy_are_those_of_the_whole_table() -> None:
+    host = one_orbital(0.0, -1.0, 0.2)
+    R = np.arange(-3, 4)[:, None] * np.array([[1, 0, 0]])
+    energies = np.array([-1.2, -0.9, -0.5])
+    whole = host_tables(host, (120, 1, 1), energies, (0.1, 0.2), R, np.arange(1))
+    part = host_tables(host, (120, 1, 1), energies, (0.1, 0.2), R, np.arange(1), check_at=1)
+    np.testing.assert_array_equal(part[0].g, whole[0].g)
+    assert part[1].energies.tolist() == [-0.9]
+    np.testing.assert_array_equal(part[1].g[0], whole[1].g[1])
+    np.testing.assert_array_equal(part[1].b[0], whole[1].b[1])

@@ -230,8 +230,11 @@ def host_tables(
     sigmas: tuple[float, ...],
     R: Ints,
     orbitals: Ints,
+    check_at: int | None = None,
 ) -> list[HostTables]:
     """Tables of G0 and B for every width in `sigmas`, from one pass over the k-mesh.
+
+    With `check_at` the widths after the first, which measure an error, are tabulated at that one of the energies only.
 
     With P(R) = sum over half the mesh of exp(-2 pi i k.R) A(k), time reversal gives G(R) = P(R) + P(-R)^T and, as v is
     odd, B(R) = P(R) - P(-R)^T. B is Hermitian in (0, R) and purely odd, which is checked by a test.
@@ -242,8 +245,9 @@ def host_tables(
     # no velocity across a slab: all of its translations lie in the plane
     axes = [axis for axis in range(3) if np.abs((matrices.R @ matrices.cell)[:, axis]).max() > 1e-9]
     minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
-    g = np.zeros((len(sigmas), len(energies), len(R), m * m), complex)
-    b = np.zeros((len(sigmas), len(energies), 3, len(R), m * m), complex)
+    wanted = [energies if i == 0 or check_at is None else energies[[check_at]] for i in range(len(sigmas))]
+    g = [np.zeros((len(at), len(R), m * m), complex) for at in wanted]
+    b = [np.zeros((len(at), 3, len(R), m * m), complex) for at in wanted]
     for part in _blocks(k, matrices, len(R)):
         e, c = eigenstates(*matrices.at(part))
         # only states near some energy carry current there: their velocities are enough
@@ -254,17 +258,19 @@ def host_tables(
         kept = c[:, orbitals, :]
         kept_dagger = kept.conj().swapaxes(1, 2)
         for i, sigma in enumerate(sigmas):
-            for j, energy in enumerate(energies):
+            for j, energy in enumerate(wanted[i]):
                 green = (kept * gaussian_green(energy - e, sigma)[:, None, :]) @ kept_dagger
-                g[i, j] += phase @ green.reshape(len(part), -1)
+                g[i][j] += phase @ green.reshape(len(part), -1)
                 near = np.flatnonzero((np.abs(energy - e_near) < _REACH * sigma).any(axis=0))
                 delta = 2 * gaussian(energy - e_near[:, near], sigma)
                 left, right = kept[:, :, current_states[near]], kept_dagger[:, current_states[near], :]
                 for axis in axes:
                     current = (left * (delta * v[axis][:, near])[:, None, :]) @ right
-                    b[i, j, axis] += phase @ current.reshape(len(part), -1)
-    g = g.reshape(len(sigmas), len(energies), len(R), m, m)
-    b = b.reshape(len(sigmas), len(energies), 3, len(R), m, m)
-    g = (g + g[:, :, minus].swapaxes(-1, -2)) / total
-    b = (b - b[:, :, :, minus].swapaxes(-1, -2)) / total
-    return [HostTables(np.array(energies), s, R, np.array(orbitals), g[i], b[i]) for i, s in enumerate(sigmas)]
+                    b[i][j, axis] += phase @ current.reshape(len(part), -1)
+    found = []
+    for sigma, at, half_g, half_b in zip(sigmas, wanted, g, b, strict=True):
+        green, current = half_g.reshape(-1, len(R), m, m), half_b.reshape(-1, 3, len(R), m, m)
+        green = (green + green[:, minus].swapaxes(-1, -2)) / total
+        current = (current - current[:, :, minus].swapaxes(-1, -2)) / total
+        found.append(HostTables(np.array(at), sigma, R, np.array(orbitals), green, current))
+    return found

@@ -105,6 +105,7 @@ def run(
     prepared = []
     for path in spec_paths:
         hop, residual = _hop(path, settings)
+        _check_reach(hop)
         prepared.append(Prepared(hop, settings, plan(hop, settings), residual))
     if len({p.hop.spec.name for p in prepared}) < len(prepared):
         raise InputError("SPEC", [p.hop.spec.name for p in prepared], "specifications with different names")
@@ -120,6 +121,14 @@ def run(
                 rows.add(record)
             records += made
     return records
+
+
+def _check_reach(hop: Hop) -> None:
+    """The average along the hop needs points from end to end, or half of them where the way back mirrors the way there."""
+    fractions = [image.fraction for image in hop.images]
+    needed = (0.0, 0.5) if hop.symmetric else (0.0, 1.0)
+    if min(fractions) > needed[0] + 1e-6 or max(fractions) < needed[1] - 1e-6:
+        raise InputError("images", fractions, f"points of the hop that reach from {needed[0]:g} to {needed[1]:g}")
 
 
 def _compute(prepared: Sequence[Prepared], store: Store, workers: int) -> dict[str, str]:

@@ -118,6 +118,18 @@ def test_bad_specification_is_one_line_exit_2_nothing_written(tmp_path: Path, ch
     assert [p.name for p in tmp_path.iterdir()] == ["bad.toml"]
 
 
+@pytest.mark.parametrize(("spec", "images"), [("cu100-adatom", "[0.0]"), ("au111-adatom", "[0.0, 0.5]")])
+def test_images_must_reach_along_the_whole_hop(tmp_path: Path, spec: str, images: str) -> None:
+    text = (ROOT / "structures" / f"{spec}.toml").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("images")]
+    own = tmp_path / "own.toml"
+    own.write_text("\n".join([*lines, f"images = {images}"]))
+    done = command("run", str(own), folder=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("emforce: images")
+    assert [p.name for p in tmp_path.iterdir()] == ["own.toml"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "field"),
     [(("--set", "dft.grid=0.2"), "dft.grid"), (("--set", "dft.grid_A=-1"), "dft.grid_A"), (("-T", "5000"), "temperature"),

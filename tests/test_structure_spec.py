@@ -26,11 +26,13 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
 def test_shipped_specs_build(path: Path) -> None:
     spec = load_spec(path)
-    assert spec.name == path.stem and spec.images == (0.0, 0.5)
+    assert spec.name == path.stem
     assert spec.hop in list_hops(spec.metal, spec.facet)
     size = (2, 2, 2) if spec.facet == "bulk" else (3, 3, 1)
     hop = build_hop(spec, size=size, layers=3, vacuum=5.0)
-    assert [i.label for i in hop.images] == ["initial", "saddle"]
+    # half the hop is enough where the way back mirrors the way there: not from fcc to hcp on a (111) surface
+    assert hop.symmetric == (spec.facet != "111")
+    assert [i.label for i in hop.images] == ["initial", "saddle", "final"][: 2 if hop.symmetric else 3]
 
 
 def test_the_specs_that_the_project_promises_are_there() -> None:

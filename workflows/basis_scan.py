@@ -3,7 +3,7 @@
     python workflows/basis_scan.py reference Cu W      # plane waves -> emforce/data/planewave/<metal>.json
     python workflows/basis_scan.py scan Cu --shells 1s1p2d 1s2p2d 2s2p2d --evaluations 50
     python workflows/basis_scan.py check Cu W          # self-consistent host of every recipe against plane waves
-    python workflows/basis_scan.py geometry Cu         # lattice constant and bulk modulus of every recipe
+    python workflows/basis_scan.py geometry Cu         # forces on an adatom slab, every recipe and plane waves
 
 `scan` minimises over the starts of the confinement, the split radii, the d cutoff and the width of Gaussians (downhill
 simplex), with s and p cutoffs fixed at 7.5 bohr,
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.build import bulk
 from scipy.optimize import minimize
 
@@ -170,22 +171,49 @@ def check_recipes(symbol: str, folder: Path) -> None:
         print(line(f"{symbol}.{name}", recipe, check_bulk_host(matrices(calc, recipe, folder), reference)), flush=True)
 
 
+def adatom_slab(symbol: str, lattice_constant: float) -> Atoms:
+    """Four layers of fcc(100) or bcc(110), two atoms per layer, one adatom above the hollow of the unrelaxed surface."""
+    from ase import Atom
+    from ase.build import bcc110, fcc100, make_supercell
+
+    fcc = material(symbol).structure == "fcc"
+    height = (0.441 if fcc else 0.597) * lattice_constant
+    slab = (fcc100 if fcc else bcc110)(symbol, (1, 1, 4), a=lattice_constant, vacuum=5.0)
+    slab = make_supercell(slab, [[1, 1, 0], [1, -1, 0], [0, 0, 1]])
+    slab.pbc = (True, True, False)
+    slab.wrap()
+    top = slab.positions[:, 2].max()
+    layer = slab.positions[np.isclose(slab.positions[:, 2], top), :2]
+    # the hollow is the place in the plane farthest from the atoms of the top layer
+    grid = np.array(list(np.ndindex(24, 24))) / 24 @ np.array(slab.cell)[:2, :2]
+    images = np.array([p + shift @ np.array(slab.cell)[:2, :2] for p in layer
+                       for shift in np.array(list(np.ndindex(3, 3))) - 1])
+    place = grid[np.linalg.norm(grid[:, None] - images, axis=2).min(axis=1).argmax()]
+    slab.append(Atom(symbol, (*place, top + height)))
+    slab.cell[2, 2] += height
+    return slab
+
+
 def geometry(symbol: str, folder: Path) -> None:
-    """Lattice constant and bulk modulus of every recipe (five volumes, Birch-Murnaghan)."""
-    from ase.eos import EquationOfState
-    from ase.units import GPa
+    """Forces along z on an adatom slab, every recipe and plane waves: what bulk bands do not show."""
+    from gpaw import GPAW, PW
 
     reference = load_reference(symbol)
-    per_cell = 4 if reference.structure == "fcc" else 2
+    slab = adatom_slab(symbol, reference.lattice_constant)
+    common = {"xc": "PBE", "setups": reference.setup, "kpts": (6, 6, 1), "txt": None,
+              "occupations": {"name": "fermi-dirac", "width": 0.15}, "convergence": {"density": 1e-4}}
+    exact = slab.copy()
+    exact.calc = GPAW(mode=PW(500), **common)
+    forces = exact.get_forces()[:, 2]
+    print(f"{symbol} plane waves: adatom {forces[-1]:.3f} eV/Angstrom, others up to {np.abs(forces[:-1]).max():.3f}")
     for name in recipes_table()[symbol]:
         recipe = load_recipe(symbol, name)
-        scales = np.linspace(0.98, 1.02, 5)
-        calcs = [ground_state(recipe, reference.lattice_constant * x, folder) for x in scales]
-        fit = EquationOfState([c.atoms.get_volume() for c in calcs], [c.get_potential_energy() for c in calcs],
-                              eos="birchmurnaghan")
-        volume, _, modulus = fit.fit()
-        print(f"{symbol}.{name}: a = {(per_cell * volume) ** (1 / 3):.4f} Angstrom (host "
-              f"{reference.lattice_constant}), B = {modulus / GPa:.0f} GPa", flush=True)
+        write_basis(recipe, folder)
+        atoms = slab.copy()
+        atoms.calc = GPAW(mode="lcao", h=0.18, basis=recipe.basis, **common)
+        error = atoms.get_forces()[:, 2] - forces
+        print(f"{symbol}.{name}: error on the adatom {error[-1]:+.3f}, rms {np.sqrt(np.mean(error**2)):.3f}, "
+              f"largest {np.abs(error).max():.3f} eV/Angstrom", flush=True)
 
 
 def make_reference(symbol: str, folder: Path) -> None:

@@ -11,8 +11,8 @@ is the quadrature of named parts, each the change of K when one thing is varied 
     finite_difference  (2/3) (|H+ + H- - 2H|/|H+ - H-|)^2 |K|: third derivative as the square of the second;
                        none for one-sided runs
     basis              relative error of the host against plane waves, the larger of DOS and omega_p^2, times |K|
-    geometry           GEOMETRY_SLOPE times the misplacement: UNRELAXED_MISPLACEMENT, or where relaxed the residual force over
-                       M (k_B Theta_D/hbar)^2/3 with BASIS_MISPLACEMENT in quadrature
+    geometry           GEOMETRY_SLOPE times the misplacement: UNRELAXED_MISPLACEMENT, or where relaxed the residual force and
+                       BASIS_FORCE_ERROR over M (k_B Theta_D/hbar)^2/3 with BASIS_MISPLACEMENT, in quadrature
     path               (hop average only) parabola through three points against straight lines: |K_saddle - K_initial|/6
 """
 
@@ -39,6 +39,8 @@ UNRELAXED_MISPLACEMENT = 0.4
 #: misplacement of a relaxed structure, Angstrom: equilibrium bonds of the bases are 0.7 % (W) to 1.0 % (Cu) longer than
 #: the functional's (workflows/basis_scan.py geometry)
 BASIS_MISPLACEMENT = 0.03
+#: error of the bases' forces on adatom slabs against plane waves, eV/A (docs/bases.md)
+BASIS_FORCE_ERROR = 0.1
 NAN = math.nan
 
 

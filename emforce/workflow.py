@@ -12,6 +12,7 @@ import numpy as np
 
 from emforce import provenance
 from emforce.assess import (
+    BASIS_FORCE_ERROR,
     BASIS_MISPLACEMENT,
     UNRELAXED_MISPLACEMENT,
     Assessed,
@@ -197,7 +198,7 @@ def _values(item: Prepared, wind: Document, bulk: Document, common: dict[str, An
     if force is not None:
         if data.debye_temperature is None:
             raise InputError("debye_temperature", None, f"a value for {data.symbol} in the materials file")
-        soft = force / stiffness(data.mass_amu, data.debye_temperature.value)
+        soft = math.hypot(force, BASIS_FORCE_ERROR) / stiffness(data.mass_amu, data.debye_temperature.value)
         misplacement = math.hypot(soft, BASIS_MISPLACEMENT)
     images = assess_images(
         wind, bulk, settings, [tuple(w) for w in wanted], [s.rotations for s in symmetry],

@@ -85,29 +85,19 @@ def document_atoms(document: Mapping[str, Any]) -> Atoms:
 
 
 def execute(step: Step, store_root: str) -> str:
-    """Run a step whose needs are finished; returns its name. Safe to call again, and from several processes."""
-    store = Store(store_root)
-    needs = {}
-    for name, need in step.needs.items():
-        found = store.find(need.kind, need.key)
-        if found is None:
-            found = store.run(need.kind, need.key, need.inputs, _maker(need, store))
-        needs[name] = found
-    store.run(step.kind, step.key, step.inputs, _maker(step, store, needs))
+    """Run a step, and before it what it needs and is not there; returns its name. Safe from several processes."""
+    _finished(step, Store(store_root))
     return step.name
 
 
-def _maker(step: Step, store: Store, needs: Mapping[str, Finished] | None = None) -> Any:
-    if needs is None:
-        needs = {}
-        for name, need in step.needs.items():
-            needs[name] = store.run(need.kind, need.key, need.inputs, _maker(need, store))
+def _finished(step: Step, store: Store) -> Finished:
+    done = store.find(step.kind, step.key)
+    if done is not None:
+        return done
+    needs = {name: _finished(need, store) for name, need in step.needs.items()}
     job = _JOBS[step.kind]
-
-    def make(folder: Path, log: Path) -> Mapping[str, Any]:
-        return job(step.inputs, needs, folder, log, store)
-
-    return make
+    return store.run(step.kind, step.key, step.inputs,
+                     lambda folder, log: job(step.inputs, needs, folder, log, store))
 
 
 class _Laps:

@@ -27,6 +27,7 @@ from emforce.farm import Task, run_tasks
 from emforce.hop import Hop
 from emforce.jobs import Document, Step, execute
 from emforce.materials import material
+from emforce.physics.hostcheck import Tolerance
 from emforce.plan import HopPlan, displaced_axes, plan, structure_digest
 from emforce.progress import Progress
 from emforce.record import HOP_AVERAGE, Host, Record, preset_label
@@ -301,11 +302,12 @@ def _host_record(item: Prepared, bulk: Finished) -> Host | None:
         at = float(path[int(i)])
         names[at] = f"{names[at]}|{letter}" if at in names else letter
     ticks = tuple(names.items())
+    limits = Tolerance()
     checks = (
-        Check("band rms error", check["band_rms"], 0.15, "<=", "eV"),
-        Check("DOS(E_F) against plane waves, relative", abs(check["dos_ratio"] - 1), 0.05),
-        Check("plasma energy against plane waves, relative", abs(check["omega_p_ratio"] - 1), 0.05),
-        Check("smallest eigenvalue of S(k)", check["overlap_min"], 1e-4, ">="),
+        Check("band rms error", check["band_rms"], limits.band_rms, "<=", "eV"),
+        Check("DOS(E_F) against plane waves, relative", abs(check["dos_ratio"] - 1), limits.dos),
+        Check("plasma energy against plane waves, relative", abs(check["omega_p_ratio"] - 1), limits.omega_p),
+        Check("smallest eigenvalue of S(k)", check["overlap_min"], limits.overlap, ">="),
     )
     return Host(
         **identity,

@@ -41,9 +41,9 @@ from models import (
     reflection_of_well,
     scattering,
     simple_cubic,
-    two_orbital,
 )
 from scipy.special import erfc
+from test_embedding import HOSTS, tables
 
 import emforce.physics.wind as wind_module
 from emforce.errors import InputError
@@ -55,17 +55,6 @@ from emforce.physics.wind import hop_average, wind, wind_coefficient
 
 Dense = tuple[np.ndarray, np.ndarray]
 REACH = 5
-HOSTS: dict[str, tuple[LCAOMatrices, float]] = {
-    "one orbital": (one_orbital(0.0, -1.0, spacing=1.3), -0.7),
-    "non-orthogonal": (one_orbital(0.1, -1.0, 0.08, overlaps=(0.2, 0.03), spacing=1.3), -0.6),
-    "two orbitals": (two_orbital(False), -2.6),
-    "two non-orthogonal": (two_orbital(True), -2.2),
-}
-
-
-@cache
-def tables(name: str) -> list[HostTables]:
-    return chain_tables(*HOSTS[name], REACH)
 
 
 def moving_defect(host: LCAOMatrices, seed: int) -> Callable[[float], Dense]:

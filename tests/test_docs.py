@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from emforce.assess import BASIS_MISPLACEMENT, GEOMETRY_SLOPE, UNRELAXED_MISPLACEMENT
-from emforce.cli import _overrides, _parser
+from emforce.cli import _parser
+from emforce.commands.options import overrides
 from emforce.record import SIGMA_PARTS
 from emforce.settings import _SECTIONS, load_settings
 
@@ -59,7 +60,7 @@ def test_commands_in_the_documentation_parse(page, line):
         return
     options = _parser().parse_args(arguments)
     if hasattr(options, "preset"):
-        load_settings(options.preset, _overrides(options.set))
+        load_settings(options.preset, overrides(options.set))
     for path in getattr(options, "spec", []):
         shown = str(path)
         if shown.startswith("structures/") and "*" not in shown:

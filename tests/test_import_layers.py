@@ -54,6 +54,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("relaxation",),
     # showing
     ("plot", "export"),
+    ("commands.__init__", "commands.options"),
+    ("commands.ask", "commands.calculate"),
     ("cli",),
     ("__main__",),
 )

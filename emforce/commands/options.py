@@ -1,0 +1,116 @@
+"""Options that several subcommands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..database import Database
+
+PRESETS = ("quick", "standard", "production")
+STORE = "results/store"
+FIGURES = "results/figures"
+
+
+class AddCommand(Protocol):
+    """Adds a subcommand: its name, what it calls, one sentence, and text after its options."""
+
+    def __call__(self, name: str, command: Callable[[argparse.Namespace], int], summary: str,
+                 epilog: str = "") -> argparse.ArgumentParser:
+        """The parser of the new subcommand."""
+        ...
+
+
+def open_database(options: argparse.Namespace) -> Database:
+    """The database that the options name."""
+    from ..database import Database
+
+    return Database(options.db)
+
+
+def temperatures(options: argparse.Namespace) -> tuple[float, ...]:
+    """The temperatures given; conditions that argparse took for temperatures become part of the filter."""
+    from ..query import check_temperature
+
+    words = options.temperature or []
+    conditions = [word for word in words if re.search("[=<>]", word)]
+    if conditions:
+        options.filter = [*options.filter, *conditions]
+    found = []
+    for word in words:
+        if word not in conditions:
+            try:
+                found.append(check_temperature(float(word)))
+            except ValueError:
+                raise InputError("temperature", word, "a number of kelvin") from None
+    return tuple(found)
+
+
+def overrides(pairs: Sequence[str]) -> dict[str, object]:
+    """key=value pairs; the value is read as TOML, and as text where that fails."""
+    found: dict[str, object] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name.strip() and equals and value.strip()):
+            raise InputError("--set", pair, "key=value with a key of the preset file")
+        try:
+            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name.strip()] = value.strip()
+    return found
+
+
+def add_specs(parser: argparse.ArgumentParser) -> None:
+    """Specifications, --preset and --set."""
+    parser.add_argument("spec", nargs="+", type=Path, metavar="SPEC", help="specification, structures/*.toml")
+    parser.add_argument("--preset", choices=PRESETS, default="quick", help="settings (default %(default)s)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a field of the preset; repeatable",
+    )
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """--workers."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    parser.add_argument("--workers", type=int, default=cores, help="steps at the same time (default: cores, %(default)s)")
+
+
+def add_filter(parser: argparse.ArgumentParser) -> None:
+    """Conditions on the rows."""
+    parser.add_argument(
+        "filter",
+        nargs="*",
+        metavar="FILTER",
+        help="conditions that all hold, such as metal=W facet=110 site=saddle 'z_wind<-6' metal=Cu,W",
+    )
+
+
+def add_temperature(parser: argparse.ArgumentParser, text: str) -> None:
+    """--temperature."""
+    parser.add_argument("-T", "--temperature", nargs="+", action="extend", metavar="K", help=text)
+
+
+def add_db(parser: argparse.ArgumentParser) -> None:
+    """--db."""
+    parser.add_argument(
+        "--db",
+        metavar="URL",
+        help="path or URL of the database (default $EMFORCE_DB, then results/emforce.db)",
+    )
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """--store."""
+    parser.add_argument("--store", type=Path, default=Path(STORE), help="finished steps (default %(default)s)")

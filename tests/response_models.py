@@ -1,0 +1,158 @@
+"""Model systems for the total response: basis functions that move, with every integral exact or by symmetry alone.
+
+`random_mover` has matrices with the right symmetries and nothing else, so that two routes to one number have no reason to
+agree but algebra. `GaussianRing` is continuum physics in one dimension in Gaussian functions, whose overlap, kinetic energy,
+potential, dipole and displacement integrals are closed forms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from models import HALF, WIDE
+
+from emforce.physics.lcao import Floats, LCAOMatrices
+from emforce.physics.position import Connection
+from emforce.physics.response_kernel import PeriodicMover
+
+CELL = np.array([[3.1, 0.2, 0.0], [0.0, 2.7, 0.1], [0.0, 0.0, 9.0]])
+
+
+def hermitian(rng: np.random.Generator, R: np.ndarray, n: int, size: float, sign: int = 1) -> Floats:
+    """Random A(R) that decays, with A(-R) = sign A(R)^T; R listed so that reversed it is -R."""
+    a = rng.normal(size=(len(R), n, n)) * size * np.exp(-np.abs(R).sum(axis=1))[:, None, None]
+    return a + sign * a[::-1].swapaxes(1, 2)
+
+
+def random_mover(seed: int, orbitals: tuple[int, ...] = (2, 1, 3)) -> PeriodicMover:
+    """A two-dimensional crystal without any symmetry whose second atom moves; S is positive definite."""
+    rng = np.random.default_rng(seed)
+    R = np.array([(i, j, 0) for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    n = sum(orbitals)
+    positions = rng.uniform(0, 2.5, size=(len(orbitals), 3))
+    s = hermitian(rng, R, n, 0.03)
+    s[len(R) // 2] += np.eye(n)
+    h = hermitian(rng, R, n, 1.0)
+    connection = Connection(
+        CELL, positions, np.array(orbitals), R, s,
+        np.array([hermitian(rng, R, n, 0.2) for _ in range(3)]),
+        moved=(1,),
+        a=np.array([hermitian(rng, R, n, 0.2, -1) for _ in range(3)]),
+        ds=np.array([hermitian(rng, R, n, 0.1) for _ in range(3)]),
+        dd=np.array([[hermitian(rng, R, n, 0.1) for _ in range(3)] for _ in range(3)]),
+    )
+    gradient = np.array([hermitian(rng, R, n, 0.7) for _ in range(3)])
+    return PeriodicMover(connection, LCAOMatrices(CELL, positions, np.array(orbitals), R, h, s), gradient, 2.0)
+
+
+def rebased(mover: PeriodicMover, q: Floats, slope: Floats, shifts: Floats, moved: tuple[int, ...]) -> PeriodicMover:
+    """The same physics in the functions phi' = phi Q(u) of each cell, Q = q + u.slope, said to sit and move otherwise.
+
+    q (n, n), slope (3, n, n); shifts (atoms, 3): where the new functions are said to be, from where the old ones are; moved:
+    atoms that are said to ride on u. With r the position matrix, d = r - 1/2 {S, X}, all follows from r' = Q^T r Q and
+    <phi'|d phi'/du> = Q^T <phi|d phi/du> Q + Q^T S dQ/du.
+    """
+    c, h = mover.connection, mover.h
+    assert c.a is not None
+    assert c.ds is not None
+    assert c.dd is not None
+    minus = np.array([int(np.flatnonzero((c.R == -r).all(axis=1))[0]) for r in c.R])
+    vectors = c.R @ c.cell
+
+    def labels(positions: Floats, axis: int) -> Floats:
+        x = np.repeat(positions[:, axis], c.orbitals)
+        return 0.5 * (x[:, None] + x[None, :] + vectors[:, axis, None, None])
+
+    def riding(mask: Floats) -> Floats:
+        return 0.5 * (mask[:, None] + mask[None, :])
+
+    positions = c.positions + shifts
+    s = q.T @ c.s @ q
+    b = q.T @ (0.5 * c.ds + c.a) @ q + (q.T @ c.s)[None] @ slope[:, None]
+    back = b[:, minus].swapaxes(-1, -2)
+    new = replace(c, positions=positions, s=s, a=0.5 * (b - back), ds=b + back, moved=moved)
+    d, dd = np.empty(c.d.shape), np.empty(c.dd.shape)
+    for axis in range(3):
+        old = labels(c.positions, axis)
+        r = c.d[axis] + old * c.s
+        d[axis] = q.T @ r @ q - labels(positions, axis) * s
+        for u in range(3):
+            r_u = c.dd[u, axis] + old * c.ds[u] + (u == axis) * riding(c.mask) * c.s
+            r_u = q.T @ r_u @ q + slope[u].T @ r @ q + q.T @ r @ slope[u]
+            dd[u, axis] = r_u - labels(positions, axis) * new.ds[u] - (u == axis) * riding(new.mask) * s
+    gradient = q.T @ mover.gradient_h @ q + np.array([t.T @ h.h @ q + q.T @ h.h @ t for t in slope])
+    h_new = LCAOMatrices(c.cell, positions, c.orbitals, c.R, q.T @ h.h @ q, s)
+    return PeriodicMover(replace(new, d=d, dd=dd), h_new, gradient, mover.valence)
+
+
+# --- one dimension, Gaussian functions, all integrals exact ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GaussianRing:
+    """Electrons in one dimension, period `length`: functions exp(-(x - c)^2/2w^2) and Gaussian wells.
+
+    Attributes
+    ----------
+    centres, widths : (n,) of the functions, A; riding : (n,) 1 where a function moves with u
+    wells : (m, 3) height eV, centre A, width A; moving : (m,) 1 where a well moves with u
+    """
+
+    length: float
+    centres: Floats
+    widths: Floats
+    riding: Floats
+    wells: Floats
+    moving: Floats
+
+    def tables(self, u: float, reach: int) -> tuple[Floats, ...]:
+        """R, h, s, r (position), b = <0|d/du R> of the functions displaced by u."""
+        c, w = self.centres + u * self.riding, self.widths
+        shifts = self.length * np.arange(-reach, reach + 1)
+        p = 0.5 / w**2
+        total = p[:, None] + p[None, :]
+        reduced = p[:, None] * p[None, :] / total
+        norm = (2 * p / np.pi) ** 0.25
+        far = c[None, None, :] + shifts[:, None, None]
+        gap = c[None, :, None] - far
+        s = norm[:, None] * norm[None, :] * np.sqrt(np.pi / total) * np.exp(-reduced * gap**2)
+        h = HALF * s * (2 * reduced - 4 * reduced**2 * gap**2)
+        middle = (p[:, None] * c[None, :, None] + p[None, :] * far) / total
+        for (height, x0, width), rides in zip(self.wells, self.moving, strict=True):
+            q = 0.5 / width**2
+            for image in self.length * np.arange(-reach - 2, reach + 3):
+                away = middle - x0 - u * rides - image
+                h = h + height * s * np.sqrt(total / (total + q)) * np.exp(-total * q / (total + q) * away**2)
+        slope = 2 * reduced * gap * s  # of s with the second centre
+        return h, s, middle * s, slope * self.riding
+
+    def mover(self, valence: float = 0.0, reach: int = 3, step: float = 1e-2) -> PeriodicMover:
+        """Matrices and u-derivatives (of h and r by five points, error step^4), all functions one atom each."""
+        n = len(self.centres)
+        R = np.array([(i, 0, 0) for i in range(-reach, reach + 1)])
+        positions = np.zeros((n, 3))
+        positions[:, 0] = self.centres
+        cell = np.diag([self.length, WIDE, WIDE])
+        labels = 0.5 * (self.centres[:, None] + self.centres[None, :] + (self.length * R[:, 0])[:, None, None])
+        h, s, r, b = self.tables(0.0, reach)
+        near = [self.tables(i * step, reach) for i in (-2, -1, 1, 2)]
+
+        def derivative(index: int) -> Floats:
+            lowest, low, high, highest = (t[index] for t in near)
+            return (8 * (high - low) - (highest - lowest)) / (12 * step)
+
+        back = b[::-1].swapaxes(-1, -2)
+        empty = np.zeros((3, *h.shape))
+        d, a, ds, gradient, dd = empty.copy(), empty.copy(), empty.copy(), empty.copy(), np.zeros((3, *empty.shape))
+        d[0] = r - labels * s
+        a[0], ds[0] = 0.5 * (b - back), b + back
+        riding = 0.5 * (self.riding[:, None] + self.riding[None, :])
+        dd[0, 0] = derivative(2) - labels * ds[0] - riding * s
+        gradient[0] = derivative(0)
+        moved = tuple(np.flatnonzero(self.riding)) or (0,)
+        if not self.riding.any():  # a connection names what moves: undo the T of the name
+            t = np.arange(n) == 0
+            dd[0, 0] -= 0.5 * (t[:, None] + t[None, :]) * s
+        connection = Connection(cell, positions, np.ones(n, int), R, s, d, moved, a, ds, dd)
+        return PeriodicMover(connection, LCAOMatrices(cell, positions, np.ones(n, int), R, h, s), gradient, valence)

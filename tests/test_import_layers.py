@@ -33,7 +33,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("physics.fermi", "physics.slab"),
     ("physics.embedding", "physics.response_kernel"),
     ("physics.perturbation",),
-    ("physics.wind", "physics.scattering"),
+    ("physics.wind", "physics.scattering", "physics.wire"),
     ("physics.direct",),
     ("physics.valence",),
     ("physics.heat",),
@@ -55,8 +55,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("relaxation",),
     # showing
     ("plot", "export"),
+    ("valence_plot",),
     ("commands.__init__", "commands.options"),
-    ("commands.ask", "commands.calculate"),
+    ("commands.ask", "commands.calculate", "commands.wires"),
     ("cli",),
     ("__main__",),
 )

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("physics.__init__",),
     ("physics.lcao", "physics.symmetry", "physics.hostcheck"),
     ("physics.fermi", "physics.slab"),
-    ("physics.embedding", "physics.response_kernel"),
+    ("physics.embedding", "physics.response_kernel", "physics.position"),
     ("physics.perturbation",),
     ("physics.wind", "physics.scattering", "physics.wire"),
     ("physics.direct",),
@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("physics.heat",),
     ("physics.migration",),
     # density functional theory: the only files that import gpaw
-    ("dft", "basis", "planewave"),
+    ("dft", "basis", "planewave", "connection"),
     # running
     ("jobs",),
     ("plan",),
@@ -63,7 +63,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-GPAW_FILES = {"dft", "basis", "planewave"}
+GPAW_FILES = {"dft", "basis", "planewave", "connection"}
 PHYSICS_MAY_IMPORT = {"numpy", "scipy", "emforce"}
 #: beyond the order: records and queries must be readable where nothing was computed
 KEEPING = {"stored", "record", "database", "query", "audit", "plot", "export"}

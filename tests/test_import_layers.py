@@ -30,8 +30,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # formulas: numpy, scipy, errors, units
     ("physics.__init__",),
     ("physics.lcao", "physics.symmetry", "physics.hostcheck"),
-    ("physics.fermi", "physics.slab"),
-    ("physics.embedding", "physics.response_kernel", "physics.position"),
+    ("physics.fermi", "physics.slab", "physics.position"),
+    ("physics.embedding", "physics.response_kernel"),
     ("physics.perturbation",),
     ("physics.wind", "physics.scattering", "physics.wire"),
     ("physics.direct",),

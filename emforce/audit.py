@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from .database import Database
 from .errors import EmforceError
-from .query import Resistivity, bulk_resistivity, columns, evaluate
+from .evaluate import Resistivity, Situation, bulk_resistivity, evaluate
+from .query import columns
 from .record import Host, Record
 from .stored import Check, Document
 
@@ -50,7 +51,7 @@ def audit(database: Database, resistivity: Resistivity = bulk_resistivity) -> li
         found.append(_rebuilt(name, Record, document))
         if document["status"] == "ok":
             found += _served(name, document, resistivity)
-        elif not document["reason"]:
+        elif document["status"] != "literature" and not document["reason"]:
             found.append(Finding(name, "reason", f"status {document['status']} without a reason", False))
     return found
 
@@ -93,8 +94,10 @@ def _rebuilt(name: str, kind: type[Record] | type[Host], document: Document) -> 
 
 
 def _served(name: str, document: Document, resistivity: Resistivity) -> list[Finding]:
+    if document["k_wind_uohm_cm"] is None and document["k_wind_sigma_uohm_cm"] is None:
+        return []  # a row of the direct part or of the kinetics alone
     try:
-        row = evaluate(document, _TEMPERATURE_K, resistivity)
+        row = evaluate(document, Situation(_TEMPERATURE_K, resistivity=resistivity))
         K = document["k_wind_uohm_cm"]
         difference = abs(row["z_wind"] * row["rho_uohm_cm"] - K)
     except (EmforceError, TypeError) as error:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from .commands import ask, calculate
+from .commands import ask, calculate, keep
 from .errors import EmforceError, InputError
 
 
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         new.set_defaults(command=command)
         return new
 
-    for part in (calculate, ask):
+    for part in (calculate, ask, keep):
         part.register(add)
     return parser
 

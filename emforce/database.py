@@ -2,38 +2,36 @@
 
 Nothing is overwritten: a new run of the same thing is a new row, and the newest successful row of an
 identity is the one that is served. Each record is one transaction, so that a writer killed at any moment
-loses nothing it has finished. One writer at a time (SQLite's own lock, an advisory lock in PostgreSQL);
-readers never wait.
-
-SQLite runs in write-ahead mode, which needs a local file system: for writers on several machines use
-PostgreSQL.
+loses nothing it has finished.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import sqlite3
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
-from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.engine import Connection
 
+from . import schema
 from .errors import InputError, StoreError
 from .keys import HOST_KEYS, KEYS, Key
 from .record import Host, Record
+from .schema import IDENTITY, SCHEMA_VERSION
+from .schema import hosts as _hosts
+from .schema import meta as _meta
+from .schema import records as _records
+from .storage import DEFAULT, ENVIRONMENT, Storage, resolve
 from .stored import Document
+from .upgrade import version_of
 
-DEFAULT = "results/emforce.db"
-ENVIRONMENT = "EMFORCE_DB"
-SCHEMA_VERSION = 1
-_BUSY_TIMEOUT_S = 30.0
-_POSTGRES_LOCK = 0x656D66  # any number that is ours ("emf")
+#: standing of a row: the newest of its identity that may be served, a published value, one that was not seen at its
+#: source, an older one, and one that failed
+STANDINGS = ("current", "literature", "unverified", "superseded", "not served")
+_BY_STATUS = {"ok": "current", "literature": "literature", "unverified": "unverified"}
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -64,61 +62,6 @@ class Condition:
         return column.op(self.operator, is_comparison=True)(self.values[0])
 
 
-def _column(key: Key) -> sa.Column[Any]:
-    kinds: dict[str, Any] = {"text": sa.Text(), "number": sa.Double(), "json": sa.JSON()}
-    return sa.Column(key.name, kinds[key.kind], nullable=key.kind == "number", comment=key.description)
-
-
-_metadata = sa.MetaData()
-_meta = sa.Table("meta", _metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text))
-_hosts = sa.Table(
-    "hosts",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("content_hash", sa.Text, nullable=False),
-    *(_column(key) for key in HOST_KEYS if key.stored),
-    sqlite_autoincrement=True,
-)
-_records = sa.Table(
-    "records",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("content_hash", sa.Text, nullable=False),
-    sa.Column("host_id", sa.Integer, sa.ForeignKey("hosts.id"), nullable=True),
-    *(_column(key) for key in KEYS if key.stored),
-    sqlite_autoincrement=True,
-)
-_IDENTITY = {
-    table.name: [table.c[key.name] for key in keys if key.role == "identity"]
-    for table, keys in ((_records, KEYS), (_hosts, HOST_KEYS))
-}
-for _name, _columns in _IDENTITY.items():
-    sa.Index(f"ix_{_name}_identity", *_columns)
-
-
-def resolve(location: str | Path | None = None) -> URL:
-    """The URL of a path or URL; None: that of the variable EMFORCE_DB, or else results/emforce.db.
-
-    Raises
-    ------
-    InputError : neither a path nor a sqlite or postgresql URL
-    """
-    text = str(location) if location is not None else os.environ.get(ENVIRONMENT) or DEFAULT
-    if "://" not in text:
-        return URL.create("sqlite", database=str(Path(text).expanduser()))
-    allowed = "a path, sqlite:///path or postgresql://user@host/name"
-    try:
-        url = make_url(text)
-    except (sa.exc.ArgumentError, ValueError):
-        raise InputError("--db", text.partition("://")[0] + "://...", allowed) from None
-    backend = url.drivername.partition("+")[0]
-    if backend in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg2")
-    if backend != "sqlite" or not url.database or url.database == ":memory:":
-        raise InputError("--db", url.render_as_string(hide_password=True), allowed)
-    return url
-
-
 class Database:
     """Records and hosts behind one URL.
 
@@ -134,27 +77,9 @@ class Database:
     """
 
     def __init__(self, location: str | Path | None = None, *, create: bool = False) -> None:
-        self.url = resolve(location)
-        self.name = str(self.url.database if self._sqlite else self.url.render_as_string(hide_password=True))
-        if self._sqlite:
-            self._prepare_file(Path(str(self.url.database)), create)
-        try:
-            self._engine = sa.create_engine(
-                self._readable_url(create),
-                # a connection per transaction: the last one to close folds the log into the file
-                poolclass=sa.pool.NullPool if self._sqlite else None,
-                connect_args={"timeout": _BUSY_TIMEOUT_S} if self._sqlite else {},
-            )
-        except ModuleNotFoundError as error:
-            message = f"{self.name}: {error.name} is not installed; pip install 'emforce[postgres]'"
-            raise StoreError(message) from None
-        sa.event.listen(self._engine, "connect", self._on_connect)
-        sa.event.listen(self._engine, "begin", self._on_begin)
+        self._storage = Storage(location, create=create)
+        self.url, self.name = self._storage.url, self._storage.name
         self._check_schema(create)
-
-    @property
-    def _sqlite(self) -> bool:
-        return self.url.drivername.startswith("sqlite")
 
     def __enter__(self) -> Self:
         return self
@@ -164,7 +89,7 @@ class Database:
 
     def close(self) -> None:
         """Close what is open; the database can still be used afterwards."""
-        self._engine.dispose()
+        self._storage.close()
 
     # writing
 
@@ -186,33 +111,35 @@ class Database:
     # reading
 
     def rows(
-        self, conditions: Sequence[Condition] = (), *, everything: bool = False, details: bool = True
+        self,
+        conditions: Sequence[Condition] = (),
+        *,
+        everything: bool = False,
+        details: bool = True,
+        standing: Sequence[str] = ("current",),
     ) -> list[Document]:
         """Stored rows as mappings of keys, with "id", "host_id" and "standing" added.
 
         Parameters
         ----------
         conditions : all must hold; only on stored keys
-        everything : also superseded rows and rows whose status is not ok
+        everything : rows of any standing
         details : also the keys of kind json
+        standing : which of `STANDINGS` are wanted
         """
-        newest = (
-            sa.select(sa.func.max(_records.c.id))
-            .where(_records.c.status == "ok")
-            .group_by(*_IDENTITY["records"])
-        )
         columns = [_records.c[key.name] for key in KEYS if key.stored and (details or key.kind != "json")]
-        served = _records.c.id.in_(newest)
-        query = sa.select(_records.c.id, _records.c.host_id, served.label("served"), *columns)
+        newest = _is_newest()
+        query = sa.select(_records.c.id, _records.c.host_id, newest.label("newest"), *columns)
         query = query.where(*(condition.clause(_records) for condition in conditions))
-        if not everything:
-            query = query.where(served)
+        wanted = STANDINGS if everything else tuple(standing)
+        if not set(wanted) & {"superseded", "not served"}:
+            statuses = [status for status, name in _BY_STATUS.items() if name in wanted]
+            query = query.where(_records.c.status.in_(statuses), newest)
         with self._transaction() as connection:
             found = [dict(row) for row in connection.execute(query.order_by(_records.c.id)).mappings()]
         for row in found:
-            ok = row["status"] == "ok"
-            row["standing"] = "current" if row.pop("served") else "superseded" if ok else "not served"
-        return found
+            row["standing"] = _standing(str(row["status"]), bool(row.pop("newest")))
+        return [row for row in found if row["standing"] in wanted]
 
     def records(self, conditions: Sequence[Condition] = (), *, everything: bool = False) -> list[Record]:
         """As `rows`, rebuilt as records."""
@@ -220,7 +147,7 @@ class Database:
 
     def host_rows(self, *, everything: bool = False) -> list[Document]:
         """Stored hosts as mappings of keys with "id" added: the newest of each identity, or every one."""
-        newest = sa.select(sa.func.max(_hosts.c.id)).group_by(*_IDENTITY["hosts"])
+        newest = sa.select(sa.func.max(_hosts.c.id)).group_by(*IDENTITY["hosts"])
         query = sa.select(_hosts) if everything else sa.select(_hosts).where(_hosts.c.id.in_(newest))
         with self._transaction() as connection:
             return [dict(row) for row in connection.execute(query.order_by(_hosts.c.id)).mappings()]
@@ -249,79 +176,34 @@ class Database:
 
     # connections
 
-    def _prepare_file(self, path: Path, create: bool) -> None:
-        if path.is_dir():
-            raise InputError("--db", str(path), "a file, not a folder")
-        if not path.exists() and not create:
-            raise StoreError(f"{path}: no database there yet; `emforce run` makes one")
-        if not create:
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_ahead(path)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path}: cannot write the database: {error}") from None
-
-    def _readable_url(self, create: bool) -> URL:
-        """The URL to connect to; write-ahead mode needs help in a folder that we may only read."""
-        path = Path(self.name)
-        if not self._sqlite or create or os.access(path.parent, os.W_OK):
-            return self.url
-        query = {"mode": "ro", "immutable": "1", "uri": "true"}
-        return self.url.set(database=f"file:{quote(str(path.resolve()))}", query=query)
-
-    def _on_connect(self, connection: Any, _: object) -> None:
-        if self._sqlite:
-            connection.isolation_level = None  # BEGIN is ours, see _on_begin
-            connection.execute("PRAGMA foreign_keys = ON")
-
-    def _on_begin(self, connection: Connection) -> None:
-        write = connection.get_execution_options().get("emforce_write", False)
-        if self._sqlite:
-            # IMMEDIATE: a reader that turns writer half way fails at once instead of waiting its turn
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-        elif write:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")
-
-    @contextlib.contextmanager
-    def _transaction(self, *, write: bool = False) -> Iterator[Connection]:
-        try:
-            engine = self._engine.execution_options(emforce_write=write)
-            with engine.begin() as connection:
-                yield connection
-        except sa.exc.DBAPIError as error:
-            reason = str(error.orig).strip().splitlines()
-            raise StoreError(f"{self.name}: {reason[0] if reason else type(error.orig).__name__}") from error
+    def _transaction(self, *, write: bool = False) -> contextlib.AbstractContextManager[Connection]:
+        return self._storage.transaction(write=write)
 
     def _check_schema(self, create: bool) -> None:
         with self._transaction(write=create) as connection:
             if create and not sa.inspect(connection).has_table(_meta.name):
-                _metadata.create_all(connection)
+                schema.metadata.create_all(connection)
                 connection.execute(_meta.insert().values(name="schema_version", value=str(SCHEMA_VERSION)))
-            if not sa.inspect(connection).has_table(_meta.name):
-                raise StoreError(f"{self.name}: not an emforce database; `emforce run` makes one")
-            query = sa.select(_meta.c.value).where(_meta.c.name == "schema_version")
-            version = connection.execute(query).scalar_one_or_none()
-        if version != str(SCHEMA_VERSION):
-            raise StoreError(
-                f"{self.name}: schema version {version}, this emforce reads {SCHEMA_VERSION}; "
-                "use the emforce version that wrote it, or another --db"
-            )
+            version = version_of(connection, self.name)
+        if version != SCHEMA_VERSION:
+            how = f"`emforce migrate --db {self.name}` brings it there and keeps a copy"
+            if version > SCHEMA_VERSION:
+                how = "this one comes from a newer emforce: use that, or another --db"
+            raise InputError("--db", f"{self.name}, schema version {version}", f"schema version {SCHEMA_VERSION}; {how}")
 
 
-def _write_ahead(path: Path) -> None:
-    """Make the file, in write-ahead mode; several processes may do so at once."""
-    deadline = time.monotonic() + _BUSY_TIMEOUT_S
-    while True:
-        try:
-            with contextlib.closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S)) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            # the change of mode does not wait for its lock as other statements do
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+def _is_newest() -> sa.ColumnElement[bool]:
+    """Whether no later row of the same identity stands in the way of a row being served."""
+    later = _records.alias("later")
+    may_be_served = sa.case((_records.c.status == "ok", later.c.status == "ok"), else_=later.c.status.in_(_BY_STATUS))
+    same = [later.c[column.name] == column for column in IDENTITY["records"]]
+    return ~sa.exists().where(*same, may_be_served, later.c.id > _records.c.id)
+
+
+def _standing(status: str, newest: bool) -> str:
+    if status not in _BY_STATUS:
+        return "not served"
+    return _BY_STATUS[status] if newest else "superseded"
 
 
 def _host_identity() -> list[str]:
@@ -340,3 +222,6 @@ def _insert(connection: Connection, table: sa.Table, item: Record | Host, **extr
         return int(newest.id)
     values = {"content_hash": content, **extra, **item.document()}
     return int(connection.execute(table.insert().values(values).returning(table.c.id)).scalar_one())
+
+
+__all__ = ["DEFAULT", "ENVIRONMENT", "STANDINGS", "Condition", "Database", "Operator", "resolve"]

@@ -15,12 +15,13 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from .database import Condition, Database, Operator
-from .errors import CheckError, InputError
+from .errors import InputError
+from .evaluate import Resistivity, Situation, bulk_resistivity, check_temperature, evaluate, rho_source
 from .keys import KEYS, Key, key
 from .record import HOP_AVERAGE, direction
 from .stored import Document
@@ -28,35 +29,8 @@ from .stored import Document
 DEFAULT_TEMPERATURES_K = (300.0,)
 TABLE_TEMPERATURES_K = (300.0, 400.0, 600.0, 800.0)
 
-#: resistivity in µΩ cm of a metal (symbol) at a temperature in K; InputError outside its range
-Resistivity = Callable[[str, float], float]
-
 _CONDITION = re.compile(r"(?<!\S)([A-Za-z]\w*)\s*(!=|<=|>=|=|<|>)\s*")
 _GRAMMAR = "conditions such as metal=W, site=saddle, z_wind<-6"
-
-
-def bulk_resistivity(metal: str, temperature_K: float) -> float:
-    """rho(T) in µΩ cm from `emforce.materials`."""
-    from .materials import material
-
-    return float(material(metal).rho_uohm_cm(temperature_K))
-
-
-def rho_source(metal: str, temperature_K: float, resistivity: Resistivity = bulk_resistivity) -> str:
-    """Source of the resistivity at a temperature; says so where it is not verified."""
-    if resistivity is not bulk_resistivity:
-        return "given by the caller"
-    from .materials import material
-
-    sources, verified = material(metal).resistivity_sources(temperature_K)
-    return "; ".join(sources) + ("" if verified else " (not verified)")
-
-
-def check_temperature(temperature_K: float) -> float:
-    """The temperature, if it can be one; that it lies below melting is seen to where the metal is known."""
-    if not (math.isfinite(temperature_K) and temperature_K > 0):
-        raise InputError("temperature", temperature_K, "above 0 K and below melting")
-    return float(temperature_K)
 
 
 def parse(filters: Sequence[str]) -> list[Condition]:
@@ -145,7 +119,7 @@ def select(
     for row in database.rows(stored, everything=everything):
         for T in chosen:
             try:
-                rows.append(evaluate(row, T, resistivity))
+                rows.append(evaluate(row, Situation(T, resistivity=resistivity)))
             except InputError as error:
                 refused[str(row["metal"]), T] = error
     if refused and not rows:
@@ -153,23 +127,6 @@ def select(
     rows = [row for row in rows if all(c.holds(row[c.key.name]) for c in later)]
     notes = tuple(f"{metal} at {T:g} K left out: {error}" for (metal, T), error in refused.items())
     return Answer(sorted(rows, key=_order), notes)
-
-
-def evaluate(row: Document, temperature_K: float, resistivity: Resistivity = bulk_resistivity) -> Document:
-    """A stored row with all keys of `KEYS`, those that depend on the temperature included."""
-    rho = resistivity(str(row["metal"]), temperature_K)
-    if not 0 < rho < math.inf:
-        raise CheckError(f"rho of {row['metal']} at {temperature_K:g} K is {rho} µΩ cm, not positive")
-    K, sigma = row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"]
-    values = {
-        "temperature_K": temperature_K,
-        "rho_uohm_cm": rho,
-        "rho_source": rho_source(str(row["metal"]), temperature_K, resistivity),
-        "z_wind": None if K is None else K / rho,
-        "z_wind_sigma": None if sigma is None else sigma / rho,
-        "direction": direction(_nan(K), _nan(sigma)),
-    }
-    return {k.name: values[k.name] if k.name in values else row[k.name] for k in KEYS}
 
 
 def available(database: Database) -> str:
@@ -299,3 +256,8 @@ def _order(row: Document) -> tuple[object, ...]:
     last = 2.0 if fraction is None and row["site"] == HOP_AVERAGE else 1.5
     names = tuple(row[name] for name in ("metal", "facet", "defect", "hop", "species", "preset"))
     return (*names, last if fraction is None else fraction, row["site"], row.get("temperature_K") or 0.0)
+
+
+__all__ = ["DEFAULT_TEMPERATURES_K", "TABLE_TEMPERATURES_K", "Answer", "Resistivity", "as_csv", "as_json", "as_table",
+           "available", "bulk_resistivity", "check_temperature", "columns", "evaluate", "parse", "plus_minus",
+           "result_table", "rho_source", "select"]

@@ -19,7 +19,7 @@ from .keys import Key
 Array = npt.NDArray[np.float64]
 Document = dict[str, Any]
 
-STATUSES = ("ok", "failed", "unconverged", "outside tolerance")
+STATUSES = ("ok", "failed", "unconverged", "outside tolerance", "literature", "unverified")
 SYMBOL = re.compile(r"[A-Z][a-z]?")
 _FACET = re.compile(r"bulk|\d{3,4}")
 
@@ -102,7 +102,7 @@ class Stored:
         if len(set(names)) < len(names):
             raise InputError("checks", names, "each name once")
         object.__setattr__(self, "provenance", json.loads(json.dumps(dict(self.provenance))))
-        if self.status == "ok":
+        if self.status in ("ok", "literature"):
             self._may_be_served(checks)
         elif not self.reason:
             raise InputError("reason", "", "why the status is not ok, in words")
@@ -137,16 +137,53 @@ class Stored:
         array.setflags(write=False)
         object.__setattr__(self, name, array)
 
+    def _freeze_table(self, name: str, columns: tuple[str, ...]) -> None:
+        """Columns of equal length by name, as read-only arrays; the first of `columns` is there if any is."""
+        given = dict(getattr(self, name))
+        unknown = sorted(set(given) - set(columns))
+        if unknown or (given and columns[0] not in given):
+            raise InputError(name, sorted(given), f"{columns[0]} with any of {', '.join(columns[1:])}")
+        try:
+            table = {str(column): np.array(values, dtype=float) for column, values in given.items()}
+        except (TypeError, ValueError):
+            raise InputError(name, given, "lists of numbers") from None
+        lengths = {array.shape for array in table.values()}
+        if len(lengths) > 1 or any(len(shape) != 1 for shape in lengths):
+            raise InputError(name, sorted(lengths), "lists of equal length")
+        for array in table.values():
+            if np.isinf(array).any():
+                raise InputError(name, "inf", "finite numbers, or nan where not computed")
+            array.setflags(write=False)
+        object.__setattr__(self, name, table)
+
+    def _freeze_parts(self, name: str, always: tuple[str, ...] = ()) -> dict[str, float]:
+        """Named parts of an uncertainty, those of `always` stated as not estimated (nan) where they are not given."""
+        parts = dict.fromkeys(always, math.nan)
+        parts |= {str(part): _number(value) for part, value in getattr(self, name).items()}
+        for part, value in parts.items():
+            if value < 0 or math.isinf(value):
+                raise InputError(f"uncertainty part {part}", value, "a number >= 0, or nan: not estimated")
+        object.__setattr__(self, name, parts)
+        return parts
+
     def document(self) -> Document:
         """All stored keys as text, numbers, lists and mappings; None for what was not computed."""
-        return {key.name: _plain(getattr(self, key.name)) for key in self._keys() if key.stored}
+        found = {key.name: _plain(getattr(self, key.name)) for key in self._keys() if key.stored}
+        for key in self._keys():
+            if key.since > 1 and key.kind == "json" and not _filled(found.get(key.name)):
+                found[key.name] = None
+        return found
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of the document without the time of its making: the same result has the same hash."""
+        """SHA-256 of the document without the time of its making: the same result has the same hash.
+
+        What was not computed is left out, so that a key that is added later does not change the hash.
+        """
         document = self.document()
         document.pop("created")
         document["provenance"] = {k: v for k, v in document["provenance"].items() if k != "created"}
+        document = {name: value for name, value in document.items() if value not in (None, "", [], {})}
         text = json.dumps(document, sort_keys=True, ensure_ascii=True, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -170,12 +207,12 @@ class Stored:
             value = document[key.name]
             if key.kind == "number":
                 values[key.name] = _number(value)
+            elif value is None:
+                continue  # not computed: the default of the field says so
             elif key.name == "checks":
                 values[key.name] = tuple(Check.from_document(check) for check in value)
             elif isinstance(value, list) and key.name != "path_ticks":
                 values[key.name] = np.array(value, dtype=float)  # None becomes nan
-            elif key.name == "k_wind_sigma_parts_uohm_cm":
-                values[key.name] = {name: _number(part) for name, part in value.items()}
             else:
                 values[key.name] = value
         return cls(**values)
@@ -200,6 +237,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return None if math.isnan(value) else float(value)
     return value
+
+
+def _filled(value: Any) -> bool:
+    """Whether a plain value holds anything at all: a tensor of nothing but None does not."""
+    if isinstance(value, Mapping):
+        return bool(value)
+    if isinstance(value, list):
+        return any(_filled(item) for item in value)
+    return value is not None
 
 
 def _number(value: float | None) -> float:

@@ -251,7 +251,7 @@ def test_other_schema_version_is_refused(tmp_path):
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE meta SET value = '99'")
     for create in (False, True):
-        with pytest.raises(StoreError, match="schema version 99"):
+        with pytest.raises(InputError, match="schema version 99.*newer"):
             Database(path, create=create)
 
 

@@ -130,12 +130,14 @@ def test_only_current_rows_unless_all(database):
 
 def test_json_has_all_keys_with_their_types(database):
     rows = json.loads(query.as_json(ask(database, everything=True)))
-    allowed = {"text": str, "number": (int, float, type(None)), "json": (list, dict)}
+    allowed = {"text": str, "number": (int, float, type(None)), "json": (list, dict, type(None))}
     assert isinstance(rows, list) and len(rows) == 7
     for row in rows:
         assert list(row) == [key.name for key in KEYS]
         for key in KEYS:
             assert isinstance(row[key.name], allowed[key.kind]), key.name
+            if key.kind == "json" and key.since == 1 and key.stored:
+                assert row[key.name] is not None, key.name
     needed = {
         "metal", "facet", "hop", "site", "species", "temperature_K", "k_wind_uohm_cm", "k_wind_sigma_uohm_cm",
         "z_wind", "z_wind_sigma", "direction", "preset", "method", "status", "provenance",

@@ -1,0 +1,280 @@
+"""From a stored row to the values at a temperature, in the bulk metal or in a wire, under a model of the direct part.
+
+    Z_wind(T) = K/rho(T)                         sigma: that of K, and that of rho where its source gives one
+    Z*(T)     = Z_direct + Z_wind(T)             Z_direct from DFT, or from a model that is named: see `DIRECT_MODELS`
+    F/j       = e (Z_direct rho + K)             force per current density; rho cancels from the wind part
+    D(T)      = D0 exp(-E_a/k_B T),  Gamma(T) = nu0 exp(-E_m/k_B T)
+    Q_el, Q*, S                                  from their table, linear between its temperatures, nothing beyond
+
+rho is that of the bulk metal (`emforce.materials`), or in a wire of diameter d that of `emforce.physics.wire` with the
+rho-lambda of the row's own host. Z > 0: along the field, against the electrons (upwind).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from scipy import constants
+
+from . import units
+from .errors import CheckError, InputError
+from .keys import KEYS, SIGMA_OF
+from .materials import material
+from .physics.wire import WireModel
+from .record import direction
+from .stored import Document
+
+#: resistivity in µΩ cm of a metal (symbol) at a temperature in K; InputError outside its range
+Resistivity = Callable[[str, float], float]
+#: direct part of Z*: computed; the ion charge; the Drude number of a host atom; left out. The middle two are models.
+DIRECT_MODELS = ("dft", "nominal", "drude", "none")
+_BOLTZMANN_eV = constants.k / constants.e
+#: e × 1 µΩ cm as a force per current density, fN m²/TA
+_FORCE_PER_J = constants.e * 1e-8 * 1e12 * 1e15
+
+
+def bulk_resistivity(metal: str, temperature_K: float) -> float:
+    """rho(T) in µΩ cm from `emforce.materials`."""
+    return float(material(metal).rho_uohm_cm(temperature_K))
+
+
+def rho_source(metal: str, temperature_K: float, resistivity: Resistivity = bulk_resistivity) -> str:
+    """Source of the resistivity at a temperature; says so where it is not verified."""
+    if resistivity is not bulk_resistivity:
+        return "given by the caller"
+    sources, verified = material(metal).resistivity_sources(temperature_K)
+    return "; ".join(sources) + ("" if verified else " (not verified)")
+
+
+def check_temperature(temperature_K: float) -> float:
+    """The temperature, if it can be one; that it lies below melting is seen to where the metal is known."""
+    if not (math.isfinite(temperature_K) and temperature_K > 0):
+        raise InputError("temperature", temperature_K, "above 0 K and below melting")
+    return float(temperature_K)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A wire: diameter in nm, and what scatters electrons in it (lengths of the model in Angstrom)."""
+
+    diameter_nm: float
+    model: WireModel = field(default_factory=WireModel)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.diameter_nm) and self.diameter_nm > 0):
+            raise InputError("wire diameter", self.diameter_nm, "a positive number of nm")
+
+    def __str__(self) -> str:
+        m = self.model
+        grain = "d" if m.grain_size == "diameter" else f"{m.grain_size / 10:g} nm"
+        grains = f", grains {grain} with R = {m.reflection:g}, {m.combination}" if m.reflection else ""
+        return f"{m.geometry} wire d = {self.diameter_nm:g} nm, specularity {m.specularity:g}{grains}"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a stored row is evaluated for.
+
+    Parameters
+    ----------
+    temperature_K : above 0 K
+    direct_model : one of `DIRECT_MODELS`
+    wire : None: bulk
+    resistivity : rho(metal, T) of the bulk in µΩ cm
+    """
+
+    temperature_K: float = 300.0
+    direct_model: str = "dft"
+    wire: Wire | None = None
+    resistivity: Resistivity = bulk_resistivity
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "temperature_K", check_temperature(self.temperature_K))
+        if self.direct_model not in DIRECT_MODELS:
+            raise InputError("direct_model", self.direct_model, ", ".join(DIRECT_MODELS))
+
+
+def evaluate(row: Mapping[str, Any], at: Situation, host: Mapping[str, Any] | None = None) -> Document:
+    """A stored row with all keys of `KEYS`, those that depend on the situation included; None: not computed.
+
+    Parameters
+    ----------
+    row : as `Database.rows` gives it; details may be missing
+    at : the situation
+    host : row of the host that the record is tied to, for its rho-lambda and plasma energy
+
+    Raises
+    ------
+    InputError : a temperature at which the metal has molten or its resistivity is not known
+    CheckError : a resistivity that is none
+    """
+    values: Document = {"joined": None, "standing": "current", **row, "temperature_K": at.temperature_K}
+    values |= _resistivity(str(row["metal"]), at, host)
+    values |= _wind(values, at)
+    values |= _total(values, at, host)
+    values |= _kinetics(values, at)
+    values |= _heat(values, at)
+    return {key.name: values.get(key.name) for key in KEYS}
+
+
+def _resistivity(metal: str, at: Situation, host: Mapping[str, Any] | None) -> Document:
+    rho = at.resistivity(metal, at.temperature_K)
+    if not 0 < rho < math.inf:
+        raise CheckError(f"rho of {metal} at {at.temperature_K:g} K is {rho} µΩ cm, not positive")
+    source = rho_source(metal, at.temperature_K, at.resistivity)
+    sigma = None
+    if at.wire is not None:
+        path, origin = _rho_lambda(metal, host)
+        rho = at.wire.model.resistivity(rho, path, 10 * at.wire.diameter_nm)
+        source = f"{at.wire}, rho lambda = {path * 1e-3:.3g} fΩ m² ({origin}); bulk: {source}"
+    return {
+        "wire_diameter_nm": at.wire.diameter_nm if at.wire else None,
+        "rho_uohm_cm": rho,
+        "rho_sigma_uohm_cm": sigma,
+        "rho_source": source,
+    }
+
+
+def _rho_lambda(metal: str, host: Mapping[str, Any] | None) -> tuple[float, str]:
+    """Resistivity times mean free path in µΩ cm Å, and where it comes from."""
+    if host is not None and host.get("rho_lambda_fohm_m2"):
+        return 1e3 * float(host["rho_lambda_fohm_m2"]), f"bands of the host, {host['basis']}"
+    found = material(metal).rho_lambda
+    if found is None:
+        raise InputError("wire", metal, "metals with a host in the database, or rho_lambda in the materials file")
+    return 1e2 * found.value, found.source
+
+
+def _wind(row: Document, at: Situation) -> Document:
+    K, sigma_K, rho = row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"], row["rho_uohm_cm"]
+    if K is None and _reported_at(row, at) and row.get("z_wind_reported") is not None:
+        return {"z_wind": row["z_wind_reported"], "z_wind_sigma": None,
+                "direction": "undecided"}
+    relative = (row["rho_sigma_uohm_cm"] or 0.0) / rho
+    return {
+        "z_wind": None if K is None else K / rho,
+        "z_wind_sigma": None if K is None or sigma_K is None else math.hypot(sigma_K, K * relative) / rho,
+        "direction": direction(_nan(K), _nan(sigma_K)),
+    }
+
+
+def _reported_at(row: Document, at: Situation) -> bool:
+    """Whether the published values of a row hold at the temperature asked for (in bulk metal)."""
+    low, high = row.get("reported_low_K"), row.get("reported_high_K")
+    return at.wire is None and low is not None and high is not None and low <= at.temperature_K <= high
+
+
+def _total(row: Document, at: Situation, host: Mapping[str, Any] | None) -> Document:
+    if row.get("source"):
+        return _reported_total(row, at)
+    found: Document = {"direct_model": at.direct_model, "direction_total": "undecided"}
+    direct, sigma, interval = _direct(row, at, host)
+    found["z_direct_used"] = direct
+    wind, wind_sigma = row["z_wind"], row["z_wind_sigma"]
+    if wind is None:
+        return found
+    spread = wind_sigma or 0.0
+    if direct is not None:
+        total, spread = direct + wind, math.hypot(sigma, spread)
+        rho, relative = row["rho_uohm_cm"], (row["rho_sigma_uohm_cm"] or 0.0) / row["rho_uohm_cm"]
+        known = wind_sigma is not None
+        sigma_force = math.hypot(sigma * rho, direct * rho * relative, row["k_wind_sigma_uohm_cm"] or 0.0)
+        found |= {
+            "z_star": total,
+            "z_star_sigma": spread if known else None,
+            "force_per_j_fN_m2_TA": _FORCE_PER_J * (direct * rho + row["k_wind_uohm_cm"]),
+            "force_per_j_sigma_fN_m2_TA": _FORCE_PER_J * sigma_force if known else None,
+        }
+        interval = (total - spread, total + spread) if known else None
+    elif interval is not None:
+        interval = (interval[0] + wind - spread, interval[1] + wind + spread)
+    if interval is not None:
+        low, high = interval
+        found |= {"z_star_low": low, "z_star_high": high,
+                  "direction_total": "upwind" if low > 0 else "downwind" if high < 0 else "undecided"}
+    return found
+
+
+def _direct(row: Document, at: Situation, host: Mapping[str, Any] | None
+            ) -> tuple[float | None, float, tuple[float, float] | None]:
+    """Direct valence, its sigma, and its interval where there is no single value."""
+    if at.direct_model == "none":
+        return 0.0, 0.0, None
+    if at.direct_model == "nominal":
+        valence = material(str(row["species"])).nominal_valence
+        return (None if valence is None else valence.value), 0.0, None
+    if at.direct_model == "drude":
+        return drude_number(str(row["metal"]), host), 0.0, None
+    low, high = row.get("z_direct_low"), row.get("z_direct_high")
+    interval = None if low is None or high is None else (low, high)
+    return row.get("z_direct"), _nan(row.get("z_direct_sigma")) if row.get("z_direct") is not None else 0.0, interval
+
+
+def drude_number(metal: str, host: Mapping[str, Any] | None) -> float | None:
+    """N_Drude = m_e Omega epsilon0 omega_p²/e² per host atom, from the plasma energy of a host; None without one."""
+    if host is None or not host.get("omega_p_eV"):
+        return None
+    volume = material(metal).volume_per_atom(str(host.get("functional") or "PBE"))
+    return float(units.m_e * volume * units.epsilon0 * float(host["omega_p_eV"]) ** 2)
+
+
+def _reported_total(row: Document, at: Situation) -> Document:
+    """A published Z* as it is, where its temperatures include the one asked for."""
+    value, sigma = row["z_star_reported"], row["z_star_reported_sigma"]
+    found: Document = {"direct_model": "reported", "direction_total": "undecided"}
+    if value is None or not _reported_at(row, at):
+        return found
+    known = sigma is not None
+    return {
+        **found,
+        "z_star": value,
+        "z_star_sigma": sigma,
+        "z_star_low": value - sigma if known else None,
+        "z_star_high": value + sigma if known else None,
+        "direction_total": direction(value, sigma) if known else "undecided",
+    }
+
+
+def _kinetics(row: Document, at: Situation) -> Document:
+    kT = _BOLTZMANN_eV * at.temperature_K
+    found: Document = {}
+    d0, ea, nu0, barrier = (row.get(name) for name in ("d0_m2_s", "ea_eV", "nu0_THz", "barrier_eV"))
+    if d0 is not None and ea is not None:
+        found["d_m2_s"] = d0 * math.exp(-ea / kT)
+        sigmas = row.get("d0_sigma_m2_s"), row.get("ea_sigma_eV")
+        if None not in sigmas:
+            # uncertainties of ln D: those of D0 and E_a are taken as independent
+            found["d_factor"] = math.exp(min(math.hypot(_nan(sigmas[0]) / d0, _nan(sigmas[1]) / kT), 700.0))
+    if nu0 is not None and barrier is not None:
+        found["rate_per_s"] = nu0 * 1e12 * math.exp(-barrier / kT)
+    return found
+
+
+def _heat(row: Document, at: Situation) -> Document:
+    table: Mapping[str, Sequence[float | None]] = row.get("q_of_temperature") or {}
+    values = ("q_el_eV", "q_star_eV", "seebeck_uV_K")
+    return {name: _between(table.get("temperature_K", ()), table.get(name, ()), at.temperature_K)
+            for value in values for name in (value, SIGMA_OF[value])}
+
+
+def _between(temperatures: Sequence[float | None], values: Sequence[float | None], T: float) -> float | None:
+    """Linear between two points of a table; None beyond its ends or next to a point that was not computed."""
+    points = [(t, v) for t, v in zip(temperatures, values, strict=False) if t is not None]
+    for (a, x), (b, y) in pairwise(points):
+        if a <= T <= b:
+            if T in (a, b):
+                return x if T == a else y
+            return None if x is None or y is None else x + (y - x) * (T - a) / (b - a)
+    return points[0][1] if len(points) == 1 and points[0][0] == T else None
+
+
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+__all__ = ["DIRECT_MODELS", "Resistivity", "Situation", "Wire", "bulk_resistivity", "check_temperature", "drude_number",
+           "evaluate", "rho_source"]

@@ -1,0 +1,1 @@
+"""Migrations of the parameter database (alembic); `emforce.upgrade` runs them."""

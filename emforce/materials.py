@@ -73,20 +73,25 @@ class ResistivityTable:
     rho_uohm_cm : (n,) positive, increasing
     sources : (n,) where each point is published
     verified : (n,) whether each point was read somewhere that can be checked
+    relative_sigma : (n,) standard uncertainty over value; nan where no source gives one; all nan if left out
     """
 
     temperature_K: NDArray[np.float64]
     rho_uohm_cm: NDArray[np.float64]
     sources: tuple[str, ...]
     verified: tuple[bool, ...]
+    relative_sigma: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
-        for name in ("temperature_K", "rho_uohm_cm"):
+        if not len(self.relative_sigma):
+            object.__setattr__(self, "relative_sigma", np.full(len(self.temperature_K), np.nan))
+        for name in ("temperature_K", "rho_uohm_cm", "relative_sigma"):
             array = np.array(getattr(self, name), dtype=float)
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         n = len(self.temperature_K)
-        if n < 2 or {len(self.rho_uohm_cm), len(self.sources), len(self.verified)} != {n}:
+        lengths = {len(self.rho_uohm_cm), len(self.sources), len(self.verified), len(self.relative_sigma)}
+        if n < 2 or lengths != {n}:
             raise InputError("resistivity", n, "two or more temperatures and as many resistivities")
         for name in ("temperature_K", "rho_uohm_cm"):
             array = getattr(self, name)
@@ -180,6 +185,14 @@ class Material:
 
             self._interpolants["rho"] = PchipInterpolator(self.table.temperature_K, self.table.rho_uohm_cm)
         return float(self._interpolants["rho"](temperature_K))
+
+    def rho_sigma_uohm_cm(self, temperature_K: float) -> float | None:
+        """Standard uncertainty of `rho_uohm_cm`: the larger one of the table points around the temperature.
+
+        None if a point has none: its source states no uncertainty, or the statement was not seen.
+        """
+        relative = self.table.relative_sigma[self.table.bracket(self._checked(temperature_K))]
+        return None if np.isnan(relative).any() else float(relative.max()) * self.rho_uohm_cm(temperature_K)
 
     def resistivity(self, temperature_K: float) -> float:
         """Resistivity in internal units (Angstrom, hbar/e^2 = 1); see `rho_uohm_cm`."""
@@ -328,14 +341,16 @@ def _provenance(where: str, entry: dict[str, Any]) -> tuple[str, str, bool]:
 def _resistivity(where: str, blocks: Any) -> ResistivityTable:
     if not isinstance(blocks, list) or not blocks:
         raise InputError(where, blocks, "one or more tables with temperature_K, rho_uohm_cm and source")
-    points: list[tuple[float, float, str, bool]] = []
+    keys = {"temperature_K", "rho_uohm_cm", "relative_sigma", "sigma_source", "source", "seen", "verified", "note"}
+    points: list[tuple[float, float, str, bool, float]] = []
     for block in blocks:
-        block = _table(where, block, {"temperature_K", "rho_uohm_cm", "source", "seen", "verified", "note"})
+        block = _table(where, block, keys)
         source, _, verified = _provenance(where, block)
+        sigma = _relative_sigma(where, block)
         try:
             temperatures = [float(t) for t in block["temperature_K"]]
             rho = [float(r) for r in block["rho_uohm_cm"]]
-            points += [(t, r, source, verified) for t, r in zip(temperatures, rho, strict=True)]
+            points += [(t, r, source, verified, sigma) for t, r in zip(temperatures, rho, strict=True)]
         except (KeyError, TypeError, ValueError):
             raise InputError(where, block, "lists of as many temperature_K as rho_uohm_cm") from None
     points.sort()
@@ -344,4 +359,17 @@ def _resistivity(where: str, blocks: Any) -> ResistivityTable:
         rho_uohm_cm=np.array([p[1] for p in points]),
         sources=tuple(p[2] for p in points),
         verified=tuple(p[3] for p in points),
+        relative_sigma=np.array([p[4] for p in points]),
     )
+
+
+def _relative_sigma(where: str, block: dict[str, Any]) -> float:
+    """Relative uncertainty of a block, which must say where it comes from; nan if there is none."""
+    if "relative_sigma" not in block:
+        return float("nan")
+    sigma, source = block["relative_sigma"], block.get("sigma_source")
+    if isinstance(sigma, bool) or not isinstance(sigma, int | float) or not 0 < sigma < 1:
+        raise InputError(f"{where}.relative_sigma", sigma, "a number between 0 and 1")
+    if not isinstance(source, str) or not source.strip():
+        raise InputError(f"{where}.sigma_source", source, "where relative_sigma comes from")
+    return float(sigma)

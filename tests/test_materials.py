@@ -151,7 +151,34 @@ def test_sources_of_a_temperature():
     assert verified
     assert material("Mo").resistivity_sources(450)[1] is False
     # between two sources: both are named
-    assert len(material("W").resistivity_sources(900)[0]) == 2
+    assert len(material("W").resistivity_sources(290)[0]) == 2
+
+
+def test_uncertainty_of_the_resistivity():
+    tungsten = material("W")
+    assert tungsten.rho_sigma_uohm_cm(650) == pytest.approx(0.02 * tungsten.rho_uohm_cm(650))
+    assert tungsten.rho_sigma_uohm_cm(290) is None  # one of the two points around has none
+    assert material("Cu").rho_sigma_uohm_cm(300) is None
+    with pytest.raises(InputError, match="temperature_K"):
+        tungsten.rho_sigma_uohm_cm(5000)
+
+
+def test_tungsten_of_two_compilations():
+    """White and Minges (1997), which the table holds, against Forsythe and Worthing (1925), from another copy."""
+    old = {500: 10.56, 600: 13.23, 700: 16.09, 800: 19.00, 1000: 24.93, 1500: 40.36, 2000: 56.67}
+    tungsten = material("W")
+    for T, rho in old.items():
+        assert rho == pytest.approx(tungsten.rho_uohm_cm(T), abs=1.2 * tungsten.rho_sigma_uohm_cm(T))
+
+
+def test_every_uncertainty_has_a_source():
+    import tomllib
+    from importlib import resources
+
+    entries = tomllib.loads((resources.files("emforce") / "data" / "materials.toml").read_text(encoding="utf-8"))
+    blocks = [block for entry in entries.values() for block in entry["resistivity"]]
+    stated = [block for block in blocks if "relative_sigma" in block]
+    assert stated and all(len(block["sigma_source"]) > 20 for block in stated)
 
 
 @pytest.mark.parametrize("temperature", [0, -1, 50, 1358, 1e9, float("nan"), float("inf"), "hot", None])
@@ -223,6 +250,8 @@ def test_a_metal_by_a_file_and_no_code(tmp_path, monkeypatch):
     ("[100, 300, 900]", "[100, 300]", "Ni.resistivity"),
     ("[100, 300, 900]", "[100, 300, 300]", "resistivity.temperature_K"),
     ("[1.0, 7.2, 38.0]", "[1.0, 7.2, 3.0]", "resistivity.rho_uohm_cm"),
+    ("[1.0, 7.2, 38.0]", "[1.0, 7.2, 38.0]\nrelative_sigma = 2", "Ni.resistivity.relative_sigma"),
+    ("[1.0, 7.2, 38.0]", "[1.0, 7.2, 38.0]\nrelative_sigma = 0.1", "Ni.resistivity.sigma_source"),
     ("[Ni.density]", "[Ni.weight]", "Ni.weight"),
     ("[Ni.melting_temperature]", "[Ni.debye_temperature]", "Ni.melting_temperature"),
     ("[Ni]", "Ni = 3\n[Nj]", "materials file"),

@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from models import HALF, WIDE
 
+from emforce.physics.direct_embedding import EmbeddedMover
+from emforce.physics.embedding import RegionSites
 from emforce.physics.lcao import Floats, LCAOMatrices
+from emforce.physics.perturbation import Perturbation, host_matrix
 from emforce.physics.position import Connection
 from emforce.physics.response_kernel import PeriodicMover
 
@@ -156,3 +159,147 @@ class GaussianRing:
             dd[0, 0] -= 0.5 * (t[:, None] + t[None, :]) * s
         connection = Connection(cell, positions, np.ones(n, int), R, s, d, moved, a, ds, dd)
         return PeriodicMover(connection, LCAOMatrices(cell, positions, np.ones(n, int), R, h, s), gradient, valence)
+
+
+# --- a defect in a few cells of a crystal, alone and in a supercell -----------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LocalDefect:
+    """A crystal with one atom per cell and a change of anything on some cells, with the mover on one of them.
+
+    Attributes
+    ----------
+    host, connection : the crystal
+    cells : (sites, 3) cells that the change may touch, the mover's is the first; gone : those without an atom
+    new : orbitals that the host does not have, on an atom of their own at `place`
+    dh, ds, gradient_h, gradient_s, a, dd, d_change : (..., n, n) on the kept cells in order, then the new orbitals
+    """
+
+    host: LCAOMatrices
+    connection: Connection
+    cells: np.ndarray
+    gone: tuple[int, ...]
+    new: int
+    place: Floats
+    dh: Floats
+    ds: Floats
+    gradient_h: Floats
+    gradient_s: Floats
+    a: Floats
+    dd: Floats
+    d_change: Floats
+    valence: float = 2.0
+
+    @property
+    def kept(self) -> np.ndarray:
+        return np.setdiff1d(np.arange(len(self.cells)), self.gone)
+
+    def embedded(self) -> EmbeddedMover:
+        n, kept = self.host.n, self.kept
+        sites = RegionSites(self.cells[kept], np.zeros(len(kept), int))
+        vectors = self.cells @ self.host.cell
+        distance = np.linalg.norm(vectors - vectors[0], axis=1)
+        gone = np.array(self.gone, int)
+        perturbation = Perturbation(
+            sites, RegionSites(self.cells[gone], np.zeros(len(gone), int)), distance[kept], distance[gone],
+            np.full(len(kept), n), self.new, self.dh, self.ds, self.gradient_h, self.gradient_s, 0.0, 0.0, 0.0,
+        )
+        place = np.repeat(self.host.positions[0] + vectors[kept], n, axis=0)
+        place = np.concatenate([place, np.repeat(self.place[None], self.new, axis=0)])
+        s = self.ds.copy()
+        s[: len(kept) * n, : len(kept) * n] += host_matrix(self.host, sites)[1]
+        riding = np.zeros(len(s))
+        riding[:n] = 1.0
+        m0 = np.array([
+            [self.dd[u, x] + self.a[u] * (place[None, :, x] - place[:, None, x])
+             + (u == x) * 0.5 * (riding[:, None] + riding[None, :]) * s for x in range(3)] for u in range(3)
+        ])
+        return EmbeddedMover(perturbation, place, self.d_change, self.a, m0, self.valence)
+
+    def periodic(self, repeat: tuple[int, int, int]) -> PeriodicMover:
+        """The same in a supercell, which must hold `cells` around its cell 0 and be larger than the host's range."""
+        n, host = self.host.n, self.host
+        grid = np.array(list(np.ndindex(*repeat)))
+        count = len(grid)
+        R = np.array(list(np.ndindex(*np.where(np.array(repeat) > 1, 3, 1)))) - np.where(np.array(repeat) > 1, 1, 0)
+        where = {tuple(r): i for i, r in enumerate(R)}
+        home = [int(np.ravel_multi_index(tuple(np.mod(c, repeat)), repeat)) for c in self.cells]
+        copy = np.floor_divide(self.cells, repeat)
+        gone = [home[i] for i in self.gone]
+        size = count * n + self.new
+        left = np.concatenate([np.setdiff1d(np.arange(count * n), [g * n + i for g in gone for i in range(n)]),
+                               np.arange(count * n, size)])
+        local = np.concatenate([*(np.arange(home[i] * n, (home[i] + 1) * n) for i in self.kept), np.arange(count * n, size)])
+        local_copy = np.concatenate([np.repeat(copy[self.kept], n, axis=0), np.zeros((self.new, 3), int)])
+
+        def table(of_host: Floats | None, change: Floats) -> Floats:
+            out = np.zeros((len(R), size, size))
+            if of_host is not None:
+                for i, cell in enumerate(grid):
+                    for r, block in zip(host.R, of_host, strict=True):
+                        target, folded = np.divmod(cell + r, repeat)[0], np.mod(cell + r, repeat)
+                        j = int(np.ravel_multi_index(tuple(folded), repeat))
+                        out[where[tuple(target)], i * n : (i + 1) * n, j * n : (j + 1) * n] += block
+            for p, row in enumerate(local):
+                for q in np.flatnonzero(change[p]):
+                    out[where[tuple(local_copy[q] - local_copy[p])], row, local[q]] += change[p, q]
+            return out[:, left[:, None], left[None, :]]
+
+        atoms = np.setdiff1d(np.arange(count), gone)
+        positions = np.concatenate([host.positions[0] + grid[atoms] @ host.cell, self.place[None]])
+        orbitals = np.array([n] * len(atoms) + [self.new])
+        if not self.new:
+            positions, orbitals = positions[:-1], orbitals[:-1]
+        cell = host.cell * np.array(repeat)[:, None]
+        h, s = table(host.h, self.dh), table(host.s, self.ds)
+        connection = Connection(
+            cell, positions, orbitals, R, s,
+            np.array([table(d, x) for d, x in zip(self.connection.d, self.d_change, strict=True)]),
+            (int(np.flatnonzero(atoms == home[0])[0]),),
+            np.array([table(None, x) for x in self.a]),
+            np.array([table(None, x) for x in self.gradient_s]),
+            np.array([[table(None, x) for x in row] for row in self.dd]),
+        )
+        gradient = np.array([table(None, x) for x in self.gradient_h])
+        return PeriodicMover(connection, LCAOMatrices(cell, positions, orbitals, R, h, s), gradient, self.valence)
+
+
+def random_defect(
+    seed: int, orbitals: int, dimensions: int, gone: tuple[int, ...] = (), new: int = 0, hop: float = 0.5
+) -> LocalDefect:
+    """Nearest-neighbour crystal without symmetry and a random change on the mover's cell and its neighbours."""
+    rng = np.random.default_rng(seed)
+    unit = np.eye(3, dtype=int)
+    steps = [unit[i] for i in range(dimensions)]
+    R = np.array([-r for r in steps[::-1]] + [0 * unit[0]] + steps)
+    cell = np.diag([2.0, 2.3, 2.6])
+    n = orbitals
+
+    def on_crystal(size: float) -> Floats:
+        a = rng.normal(size=(len(R), n, n)) * size
+        return a + a[::-1].swapaxes(1, 2)
+
+    h, s = on_crystal(0.3 * hop), on_crystal(0.02)
+    h[: len(R) // 2] -= hop * np.eye(n)
+    h[len(R) // 2 + 1 :] -= hop * np.eye(n)
+    s[len(R) // 2] += np.eye(n)
+    position = rng.normal(size=(1, 3))
+    host = LCAOMatrices(cell, position, np.array([n]), R, h, s)
+    connection = Connection(cell, position, np.array([n]), R, s, np.array([on_crystal(0.1) for _ in range(3)]))
+    neighbours = [sign * r for r in steps for sign in (1, -1)]
+    cells = np.array([0 * unit[0], *neighbours])
+    size = n * (len(cells) - len(gone)) + new
+
+    def local(amount: float, sign: int = 1) -> Floats:
+        a = rng.normal(size=(size, size)) * amount
+        return a + sign * a.T
+
+    dh, ds = local(0.2), local(0.015)
+    ds[range(size - new, size), range(size - new, size)] = 1.0
+    return LocalDefect(
+        host, connection, cells, gone, new, position[0] + (0.4, 0.7, 0.9), dh, ds,
+        np.array([local(0.4) for _ in range(3)]), np.array([local(0.03) for _ in range(3)]),
+        np.array([local(0.1, -1) for _ in range(3)]), np.array([[local(0.05) for _ in range(3)] for _ in range(3)]),
+        np.array([local(0.1) for _ in range(3)]),
+    )

@@ -40,7 +40,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("physics.heat",),
     ("physics.migration",),
     # density functional theory: the only files that import gpaw
-    ("dft", "basis", "planewave", "connection"),
+    ("dft", "basis", "planewave"),
+    ("connection",),
     # running
     ("jobs",),
     ("plan",),

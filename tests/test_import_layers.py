@@ -43,6 +43,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("dft", "basis", "planewave"),
     ("connection",),
     # running
+    ("cluster_profile",),
+    ("clusters",),
     ("jobs",),
     ("plan",),
     ("farm",),
@@ -51,7 +53,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
      "migrations.versions.v1_wind", "migrations.versions.v2_direct_kinetics_heat"),
     ("upgrade",),
     ("record",),
-    ("evaluate",),
+    ("evaluate", "expression"),
+    ("best", "tables"),
     ("database",),
     ("query",),
     ("audit",),
@@ -72,7 +75,7 @@ GPAW_FILES = {"dft", "basis", "planewave", "connection"}
 PHYSICS_MAY_IMPORT = {"numpy", "scipy", "emforce"}
 #: beyond the order: records and queries must be readable where nothing was computed
 KEEPING = {"stored", "record", "database", "query", "audit", "plot", "export"}
-RUNNING = GPAW_FILES | {"jobs", "plan", "farm", "workflow", "relaxation"}
+RUNNING = GPAW_FILES | {"jobs", "plan", "farm", "clusters", "workflow", "relaxation"}
 SLOW = ("gpaw", "dask", "distributed", "sqlalchemy", "matplotlib", "pymatgen", "phonopy", "pandas")
 
 

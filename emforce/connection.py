@@ -24,6 +24,7 @@ from ase import Atoms
 from ase.units import Bohr
 from scipy.special import spherical_jn
 
+from emforce.dft import DFTSettings
 from emforce.errors import InputError
 from emforce.physics.lcao import Floats, Ints
 from emforce.physics.position import Connection
@@ -419,3 +420,13 @@ def connection(setups: Any, atoms: Atoms, moved: Sequence[int] = (), curvature: 
     dd = basis.dipole_change(moved) if moved and curvature else None
     return Connection(np.array(atoms.cell), atoms.get_positions(), basis.orbitals, basis.R, basis.overlap(),
                       basis.dipole(), tuple(moved), a, ds, dd)
+
+
+def setups_for(atoms: Atoms, settings: DFTSettings) -> Any:
+    """PAW setups with their bases, one per atom, as a calculation with these settings has them; nothing is calculated."""
+    from gpaw.dft import Parameters
+    from gpaw.mpi import serial_comm
+    from gpaw.new.logger import Logger
+
+    parameters = Parameters(mode="lcao", xc=settings.functional, basis=dict(settings.basis), setups=dict(settings.setups))
+    return parameters.dft_component_builder(atoms.copy(), log=Logger(None, serial_comm), comm=serial_comm).setups

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from .database import Database
 from .errors import EmforceError
 from .evaluate import Resistivity, Situation, bulk_resistivity, evaluate
-from .query import columns
 from .record import Host, Record
 from .stored import Check, Document
+from .tables import columns
 
 _TEMPERATURE_K = 300.0
 

@@ -17,9 +17,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from . import schema
+from .best import Hops, best_rows
 from .errors import InputError, StoreError
-from .keys import HOST_KEYS, KEYS, Key
-from .record import Host, Record
+from .keys import BY_NAME, HOST_KEYS, KEYS, Key
+from .record import HOP_AVERAGE, Host, Record
 from .schema import IDENTITY, SCHEMA_VERSION
 from .schema import hosts as _hosts
 from .schema import meta as _meta
@@ -124,10 +125,11 @@ class Database:
         ----------
         conditions : all must hold; only on stored keys
         everything : rows of any standing
-        details : also the keys of kind json
+        details : also the keys of kind json (q_of_temperature always)
         standing : which of `STANDINGS` are wanted
         """
-        columns = [_records.c[key.name] for key in KEYS if key.stored and (details or key.kind != "json")]
+        wanted_keys = [key for key in KEYS if key.stored and (details or key.kind != "json" or key.group == "heat")]
+        columns = [_records.c[key.name] for key in wanted_keys]
         newest = _is_newest()
         query = sa.select(_records.c.id, _records.c.host_id, newest.label("newest"), *columns)
         query = query.where(*(condition.clause(_records) for condition in conditions))
@@ -145,10 +147,33 @@ class Database:
         """As `rows`, rebuilt as records."""
         return [Record.from_document(row) for row in self.rows(conditions, everything=everything)]
 
-    def host_rows(self, *, everything: bool = False) -> list[Document]:
+    def hops(
+        self,
+        *,
+        metal: str | None = None,
+        facet: str | None = None,
+        defect: str | None = None,
+        hop: str | None = None,
+        species: str | None = None,
+        preset: str | None = None,
+    ) -> Hops:
+        """The best of what is stored about each hop that agrees with all that is given, by the rule of `emforce.best`.
+
+        `database.hops(metal="W", facet="110").at(600)` evaluates them at 600 K.
+        """
+        asked = {"metal": metal, "facet": facet, "defect": defect, "hop": hop, "species": species, "preset": preset}
+        conditions = [Condition(BY_NAME[name], "=", (value,)) for name, value in asked.items() if value is not None]
+        conditions.append(Condition(BY_NAME["site"], "=", (HOP_AVERAGE,)))
+        hosts = {int(row["id"]): row for row in self.host_rows(everything=True, details=False)}
+        return Hops(tuple(best_rows(self.rows(conditions))), hosts)
+
+    def host_rows(self, *, everything: bool = False, details: bool = True) -> list[Document]:
         """Stored hosts as mappings of keys with "id" added: the newest of each identity, or every one."""
         newest = sa.select(sa.func.max(_hosts.c.id)).group_by(*IDENTITY["hosts"])
-        query = sa.select(_hosts) if everything else sa.select(_hosts).where(_hosts.c.id.in_(newest))
+        columns = [_hosts.c[key.name] for key in HOST_KEYS if key.stored and (details or key.kind != "json")]
+        query = sa.select(_hosts.c.id, _hosts.c.content_hash, *columns)
+        if not everything:
+            query = query.where(_hosts.c.id.in_(newest))
         with self._transaction() as connection:
             return [dict(row) for row in connection.execute(query.order_by(_hosts.c.id)).mappings()]
 
@@ -173,6 +198,12 @@ class Database:
         query = sa.select(_records.c.status, sa.func.count()).group_by(_records.c.status)
         with self._transaction() as connection:
             return {str(status): int(count) for status, count in connection.execute(query)}
+
+    def served(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """The combinations of identity keys for which there is a served record."""
+        query = sa.select(*(_records.c[name] for name in names)).where(_records.c.status == "ok").distinct()
+        with self._transaction() as connection:
+            return sorted(tuple(str(value) for value in row) for row in connection.execute(query))
 
     # connections
 

@@ -1,10 +1,9 @@
 """From a stored row to the values at a temperature, in the bulk metal or in a wire, under a model of the direct part.
 
-    Z_wind(T) = K/rho(T)                         sigma: that of K, and that of rho where its source gives one
-    Z*(T)     = Z_direct + Z_wind(T)             Z_direct from DFT, or from a model that is named: see `DIRECT_MODELS`
-    F/j       = e (Z_direct rho + K)             force per current density; rho cancels from the wind part
-    D(T)      = D0 exp(-E_a/k_B T),  Gamma(T) = nu0 exp(-E_m/k_B T)
-    Q_el, Q*, S                                  from their table, linear between its temperatures, nothing beyond
+    Z_wind, Z*, F/j      `emforce.physics.valence`; sigma(rho) enters where the source of rho gives one
+    Z_direct             from DFT, or from a model that is named: see `DIRECT_MODELS`
+    D(T)                 D0 exp(-E_a/k_B T);  Gamma(T) = nu0 exp(-E_m/k_B T)
+    Q_el, Q*, S          from their table, linear between its temperatures, nothing beyond
 
 rho is that of the bulk metal (`emforce.materials`), or in a wire of diameter d that of `emforce.physics.wire` with the
 rho-lambda of the row's own host. Z > 0: along the field, against the electrons (upwind).
@@ -20,10 +19,11 @@ from typing import Any
 
 from scipy import constants
 
-from . import units
 from .errors import CheckError, InputError
 from .keys import KEYS, SIGMA_OF
 from .materials import material
+from .physics import valence
+from .physics.valence import Estimate
 from .physics.wire import WireModel
 from .record import direction
 from .stored import Document
@@ -91,6 +91,8 @@ class Situation:
     direct_model: str = "dft"
     wire: Wire | None = None
     resistivity: Resistivity = bulk_resistivity
+    #: resistivities by metal and host: many rows share them
+    _known: dict[tuple[str, object], Document] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "temperature_K", check_temperature(self.temperature_K))
@@ -122,14 +124,24 @@ def evaluate(row: Mapping[str, Any], at: Situation, host: Mapping[str, Any] | No
 
 
 def _resistivity(metal: str, at: Situation, host: Mapping[str, Any] | None) -> Document:
-    rho = at.resistivity(metal, at.temperature_K)
+    asked = (metal, None if host is None or at.wire is None else host["id"])
+    if asked not in at._known:
+        at._known[asked] = _computed_resistivity(metal, at, host)
+    return at._known[asked]
+
+
+def _computed_resistivity(metal: str, at: Situation, host: Mapping[str, Any] | None) -> Document:
+    rho, T = at.resistivity(metal, at.temperature_K), at.temperature_K
     if not 0 < rho < math.inf:
-        raise CheckError(f"rho of {metal} at {at.temperature_K:g} K is {rho} µΩ cm, not positive")
-    source = rho_source(metal, at.temperature_K, at.resistivity)
-    sigma = None
+        raise CheckError(f"rho of {metal} at {T:g} K is {rho} µΩ cm, not positive")
+    sigma = material(metal).rho_sigma_uohm_cm(T) if at.resistivity is bulk_resistivity else None
+    source = rho_source(metal, T, at.resistivity)
     if at.wire is not None:
         path, origin = _rho_lambda(metal, host)
-        rho = at.wire.model.resistivity(rho, path, 10 * at.wire.diameter_nm)
+        # rho lambda comes from the bands and has no stated uncertainty
+        bulk = Estimate(rho, sigma or 0.0)
+        found = valence.wire_resistivity(at.wire.model, bulk, Estimate(path), 10 * at.wire.diameter_nm)
+        rho, sigma = found.value, None if sigma is None else found.sigma
         source = f"{at.wire}, rho lambda = {path * 1e-3:.3g} fΩ m² ({origin}); bulk: {source}"
     return {
         "wire_diameter_nm": at.wire.diameter_nm if at.wire else None,
@@ -150,16 +162,20 @@ def _rho_lambda(metal: str, host: Mapping[str, Any] | None) -> tuple[float, str]
 
 
 def _wind(row: Document, at: Situation) -> Document:
-    K, sigma_K, rho = row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"], row["rho_uohm_cm"]
-    if K is None and _reported_at(row, at) and row.get("z_wind_reported") is not None:
-        return {"z_wind": row["z_wind_reported"], "z_wind_sigma": None,
-                "direction": "undecided"}
-    relative = (row["rho_sigma_uohm_cm"] or 0.0) / rho
+    K, sigma = row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"]
+    if K is None:
+        reported = row.get("z_wind_reported") if _reported_at(row, at) else None
+        return {"z_wind": reported, "z_wind_sigma": None, "direction": "undecided"}
+    found = valence.wind_valence(Estimate(K, sigma or 0.0), _rho(row))
     return {
-        "z_wind": None if K is None else K / rho,
-        "z_wind_sigma": None if K is None or sigma_K is None else math.hypot(sigma_K, K * relative) / rho,
-        "direction": direction(_nan(K), _nan(sigma_K)),
+        "z_wind": found.value,
+        "z_wind_sigma": None if sigma is None else found.sigma,
+        "direction": direction(K, _nan(sigma)),
     }
+
+
+def _rho(row: Document) -> Estimate:
+    return Estimate(row["rho_uohm_cm"], row["rho_sigma_uohm_cm"] or 0.0)
 
 
 def _reported_at(row: Document, at: Situation) -> bool:
@@ -172,26 +188,25 @@ def _total(row: Document, at: Situation, host: Mapping[str, Any] | None) -> Docu
     if row.get("source"):
         return _reported_total(row, at)
     found: Document = {"direct_model": at.direct_model, "direction_total": "undecided"}
-    direct, sigma, interval = _direct(row, at, host)
-    found["z_direct_used"] = direct
-    wind, wind_sigma = row["z_wind"], row["z_wind_sigma"]
-    if wind is None:
+    direct, interval = _direct(row, at, host)
+    found["z_direct_used"] = None if direct is None else direct.value
+    if row["z_wind"] is None or row["k_wind_uohm_cm"] is None:
         return found
-    spread = wind_sigma or 0.0
+    known = row["z_wind_sigma"] is not None
+    wind = Estimate(row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"] or 0.0)
     if direct is not None:
-        total, spread = direct + wind, math.hypot(sigma, spread)
-        rho, relative = row["rho_uohm_cm"], (row["rho_sigma_uohm_cm"] or 0.0) / row["rho_uohm_cm"]
-        known = wind_sigma is not None
-        sigma_force = math.hypot(sigma * rho, direct * rho * relative, row["k_wind_sigma_uohm_cm"] or 0.0)
+        total = valence.effective_valence(wind, _rho(row), direct)
+        force = valence.force_per_current(wind, _rho(row), direct)
         found |= {
-            "z_star": total,
-            "z_star_sigma": spread if known else None,
-            "force_per_j_fN_m2_TA": _FORCE_PER_J * (direct * rho + row["k_wind_uohm_cm"]),
-            "force_per_j_sigma_fN_m2_TA": _FORCE_PER_J * sigma_force if known else None,
+            "z_star": total.value,
+            "z_star_sigma": total.sigma if known else None,
+            "force_per_j_fN_m2_TA": _FORCE_PER_J * force.value,
+            "force_per_j_sigma_fN_m2_TA": _FORCE_PER_J * force.sigma if known else None,
         }
-        interval = (total - spread, total + spread) if known else None
+        interval = (total.value - total.sigma, total.value + total.sigma) if known else None
     elif interval is not None:
-        interval = (interval[0] + wind - spread, interval[1] + wind + spread)
+        spread = row["z_wind_sigma"] or 0.0
+        interval = (interval[0] + row["z_wind"] - spread, interval[1] + row["z_wind"] + spread)
     if interval is not None:
         low, high = interval
         found |= {"z_star_low": low, "z_star_high": high,
@@ -200,26 +215,29 @@ def _total(row: Document, at: Situation, host: Mapping[str, Any] | None) -> Docu
 
 
 def _direct(row: Document, at: Situation, host: Mapping[str, Any] | None
-            ) -> tuple[float | None, float, tuple[float, float] | None]:
-    """Direct valence, its sigma, and its interval where there is no single value."""
+            ) -> tuple[Estimate | None, tuple[float, float] | None]:
+    """Direct valence, or its interval where there is no single value."""
     if at.direct_model == "none":
-        return 0.0, 0.0, None
+        return Estimate(0.0), None
     if at.direct_model == "nominal":
-        valence = material(str(row["species"])).nominal_valence
-        return (None if valence is None else valence.value), 0.0, None
+        ion = material(str(row["species"])).nominal_valence
+        return None if ion is None else Estimate(ion.value), None
     if at.direct_model == "drude":
-        return drude_number(str(row["metal"]), host), 0.0, None
+        number = drude_number(str(row["metal"]), host)
+        return None if number is None else Estimate(number), None
+    value, sigma = row.get("z_direct"), row.get("z_direct_sigma")
     low, high = row.get("z_direct_low"), row.get("z_direct_high")
-    interval = None if low is None or high is None else (low, high)
-    return row.get("z_direct"), _nan(row.get("z_direct_sigma")) if row.get("z_direct") is not None else 0.0, interval
+    if value is not None and sigma is not None:
+        return Estimate(value, sigma), None
+    return None, None if low is None or high is None else (low, high)
 
 
 def drude_number(metal: str, host: Mapping[str, Any] | None) -> float | None:
-    """N_Drude = m_e Omega epsilon0 omega_p²/e² per host atom, from the plasma energy of a host; None without one."""
+    """Drude number of a host atom (`emforce.physics.valence`) from the plasma energy of a host; None without one."""
     if host is None or not host.get("omega_p_eV"):
         return None
     volume = material(metal).volume_per_atom(str(host.get("functional") or "PBE"))
-    return float(units.m_e * volume * units.epsilon0 * float(host["omega_p_eV"]) ** 2)
+    return valence.drude_number(float(host["omega_p_eV"]), volume)
 
 
 def _reported_total(row: Document, at: Situation) -> Document:

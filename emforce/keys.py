@@ -188,7 +188,9 @@ _EVALUATED: tuple[Key, ...] = (
         "current (served), superseded (a newer successful run exists), literature, unverified (literature that was not seen "
         "at its source: in no comparison) or not served (status is not ok)"),
     Key("joined", "json", "evaluated", "", "",
-        "Row number that each group of values (wind, direct, kinetics, heat) was taken from, where rows of one hop were joined"),
+        "Row, preset, method and basis that each group of values (wind, direct, kinetics, heat) was taken from, where rows of "
+        "one hop were joined"),
+    Key("rank_value", "number", "evaluated", "in the units of its keys", "", "Value of the expression given to --sort"),
     Key("temperature_K", "number", "evaluated", "K", "", "Temperature at which the row is evaluated",
         "Temperature $T$"),
     Key("wire_diameter_nm", "number", "evaluated", "nm", "", "Diameter of the wire whose resistivity is taken; null: bulk",

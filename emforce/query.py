@@ -1,33 +1,51 @@
-"""Questions to the database: a small filter language, and the valence at a temperature.
+"""Questions to the database: a small filter language, rows evaluated at a temperature, ranked.
 
     metal=W facet=110 site=saddle z_wind<-6        conditions that all hold; any key, = != < <= > >=
     metal=Cu,W                                     any of several
     site=hop average                               text may hold spaces
 
-The wind valence is evaluated here: Z_wind(T) = K/rho(T), sigma(Z) = sigma(K)/rho(T), with rho(T) of the bulk
-metal from `emforce.materials`. Z > 0: along the field, against the electrons (upwind).
+Stored rows as they are, or the best of each hop (`emforce.best`); published values beside them where asked for. What depends
+on temperature, wire and direct model is computed by `emforce.evaluate`.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
-from .database import Condition, Database, Operator
+from .best import best_rows
+from .database import STANDINGS, Condition, Database, Operator
 from .errors import InputError
-from .evaluate import Resistivity, Situation, bulk_resistivity, check_temperature, evaluate, rho_source
-from .keys import KEYS, Key, key
-from .record import HOP_AVERAGE, direction
+from .evaluate import (
+    Resistivity,
+    Situation,
+    Wire,
+    bulk_resistivity,
+    check_temperature,
+    evaluate,
+    rho_source,
+)
+from .expression import parse_expression
+from .keys import key
+from .record import HOP_AVERAGE
 from .stored import Document
+from .tables import (
+    TABLE_TEMPERATURES_K,
+    WRITERS,
+    as_csv,
+    as_json,
+    as_table,
+    as_yaml,
+    columns,
+    order,
+    plus_minus,
+    result_table,
+)
 
 DEFAULT_TEMPERATURES_K = (300.0,)
-TABLE_TEMPERATURES_K = (300.0, 400.0, 600.0, 800.0)
 
 _CONDITION = re.compile(r"(?<!\S)([A-Za-z]\w*)\s*(!=|<=|>=|=|<|>)\s*")
 _GRAMMAR = "conditions such as metal=W, site=saddle, z_wind<-6"
@@ -73,10 +91,36 @@ def _finite(name: str, word: str) -> float:
     try:
         value = float(word)
     except ValueError:
-        raise InputError(name, word, f"a number{unit}") from None
+        raise InputError(name, word, f"a number{unit}, without the unit") from None
     if not math.isfinite(value):
         raise InputError(name, word, f"a finite number{unit}")
     return value
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked beside the conditions.
+
+    Parameters
+    ----------
+    temperatures_K : none: those of a condition temperature_K=..., or 300 K
+    which : "current" rows, "all" (superseded and failed ones too), or the "best" of each hop, joined
+    literature : published values as well; also where a condition names status or standing
+    direct_model : direct part of Z*, one of `emforce.evaluate.DIRECT_MODELS`
+    wire : resistivity of a wire instead of the bulk
+    sort : expression (`emforce.expression`) by which rows are ranked, largest first; "": by hop and site
+    details : also the keys of kind json
+    resistivity : rho(metal, T) of the bulk in µΩ cm
+    """
+
+    temperatures_K: tuple[float, ...] = ()
+    which: Literal["current", "all", "best"] = "current"
+    literature: bool = False
+    direct_model: str = "dft"
+    wire: Wire | None = None
+    sort: str = ""
+    details: bool = True
+    resistivity: Resistivity = bulk_resistivity
 
 
 @dataclass(frozen=True)
@@ -87,177 +131,94 @@ class Answer:
     notes: tuple[str, ...] = ()
 
 
-def select(
-    database: Database,
-    filters: Sequence[str] = (),
-    *,
-    temperatures_K: Sequence[float] | None = None,
-    everything: bool = False,
-    resistivity: Resistivity = bulk_resistivity,
-) -> Answer:
+def select(database: Database, filters: Sequence[str] = (), question: Question | None = None) -> Answer:
     """Rows that meet the filters, one for each temperature, as mappings of keys.
 
     Parameters
     ----------
     filters : see `parse`
-    temperatures_K : by default those of a filter temperature_K=..., or 300 K
-    everything : also superseded rows and those whose status is not ok
-    resistivity : rho(metal, T) in µΩ cm
+    question : temperatures and the rest; None: the defaults of `Question`
 
     Raises
     ------
-    InputError : a filter or temperature that is not allowed; a temperature at which every metal asked for
-        has molten
+    InputError : a filter, temperature or expression that is not allowed; a temperature at which every metal
+        asked for has molten
     """
+    asked = question or Question()
     conditions = parse(filters)
-    named = [v for c in conditions if c.key.name == "temperature_K" and c.operator == "=" for v in c.values]
-    chosen = temperatures_K or [float(v) for v in named] or DEFAULT_TEMPERATURES_K
-    chosen = tuple(check_temperature(T) for T in chosen)
-    stored = [c for c in conditions if c.key.stored]
-    later = [c for c in conditions if not c.key.stored]
-    rows, refused = [], dict[tuple[str, float], InputError]()
-    for row in database.rows(stored, everything=everything):
-        for T in chosen:
+    expression = parse_expression(asked.sort) if asked.sort else None
+    situations = [Situation(T, asked.direct_model, asked.wire, asked.resistivity) for T in _temperatures(asked, conditions)]
+    rows, later = _stored(database, conditions, asked)
+    hosts = {int(row["id"]): row for row in database.host_rows(everything=True, details=False)}
+    found, refused = [], dict[tuple[str, float], InputError]()
+    for row in rows:
+        for situation in situations:
             try:
-                rows.append(evaluate(row, Situation(T, resistivity=resistivity)))
+                found.append(evaluate(row, situation, hosts.get(row["host_id"])))
             except InputError as error:
-                refused[str(row["metal"]), T] = error
-    if refused and not rows:
+                refused[str(row["metal"]), situation.temperature_K] = error
+    if refused and not found:
         raise next(iter(refused.values()))
-    rows = [row for row in rows if all(c.holds(row[c.key.name]) for c in later)]
-    notes = tuple(f"{metal} at {T:g} K left out: {error}" for (metal, T), error in refused.items())
-    return Answer(sorted(rows, key=_order), notes)
+    found = [row for row in found if all(c.holds(row[c.key.name]) for c in later)]
+    notes = [f"{metal} at {T:g} K left out: {error}" for (metal, T), error in refused.items()]
+    found.sort(key=order)
+    if expression is not None:
+        for row in found:
+            row["rank_value"] = expression.value(row)
+        found.sort(key=lambda row: -math.inf if row["rank_value"] is None else row["rank_value"], reverse=True)
+        missing = [name for name in expression.names if found and all(row[name] is None for row in found)]
+        if missing:
+            hint = "" if asked.which == "best" else "; --best joins what is stored about each hop"
+            notes.append(f"no row has {', '.join(missing)}: not ranked by {expression.text}{hint}")
+    return Answer(found, (*notes, *_reported_notes(found)))
+
+
+def _temperatures(asked: Question, conditions: Sequence[Condition]) -> tuple[float, ...]:
+    named = [float(v) for c in conditions if c.key.name == "temperature_K" and c.operator == "=" for v in c.values]
+    chosen = asked.temperatures_K or tuple(named) or DEFAULT_TEMPERATURES_K
+    return tuple(check_temperature(T) for T in chosen)
+
+
+def _stored(database: Database, conditions: Sequence[Condition], asked: Question) -> tuple[list[Document], list[Condition]]:
+    """Stored rows, and the conditions that are still to be met once they are evaluated."""
+    early = [c for c in conditions if c.key.stored and (asked.which != "best" or c.key.role == "identity")]
+    later = [c for c in conditions if c not in early]
+    named = {str(v) for c in conditions if c.key.name in ("status", "standing") and c.operator == "=" for v in c.values}
+    wanted = {"current"} | ({"literature", "unverified"} if asked.literature else named & set(STANDINGS))
+    if asked.which == "best":
+        if any(c.key.name == "site" for c in early):
+            raise InputError("site", "a condition", "none with --best, which joins what is stored for the hop as a whole")
+        average = Condition(key("site"), "=", (HOP_AVERAGE,))
+        rows = best_rows(database.rows([*early, average], details=asked.details))
+        others = sorted(wanted - {"current"})
+        return rows + (database.rows(early, details=asked.details, standing=others) if others else []), later
+    return database.rows(early, everything=asked.which == "all", details=asked.details, standing=sorted(wanted)), later
+
+
+def _reported_notes(rows: Sequence[Document]) -> list[str]:
+    """Published valences hold at their own temperatures only: say which."""
+    outside = [row for row in rows if row["z_star_reported"] is not None and row["z_star"] is None]
+    if not outside:
+        return []
+    known = [row for row in outside if row["reported_low_K"] is not None]
+    ranges = sorted({f"{row['metal']} {row['reported_low_K']:g} to {row['reported_high_K']:g} K" for row in known})
+    text = f": {', '.join(ranges)}" if ranges else ""
+    return [f"{len(outside)} published Z* hold at other temperatures than asked for{text}"]
 
 
 def available(database: Database) -> str:
     """One line that says what is there, for a question without an answer."""
-    rows = database.rows(everything=True, details=False)
-    if not rows:
+    total = sum(database.counts().values())
+    if not total:
         return f"{database.name} holds no records yet"
-    served = [row for row in rows if row["standing"] == "current"]
+    names = ("metal", "facet", "hop", "site", "preset", "method", "spec", "defect", "species")
+    served = database.served(names)
     parts = []
-    for name in ("metal", "facet", "hop", "site", "preset"):
-        parts.append(f"{name}: {', '.join(sorted({str(row[name]) for row in served})) or 'none'}")
-    return f"{database.name} serves {len(served)} of {len(rows)} records; {'; '.join(parts)}"
+    for i, name in enumerate(names[:5]):
+        parts.append(f"{name}: {', '.join(sorted({row[i] for row in served})) or 'none'}")
+    return f"{database.name} serves {len(served)} of {total} records; {'; '.join(parts)}"
 
 
-# output
-
-_LISTED = (
-    "metal",
-    "facet",
-    "hop",
-    "site",
-    "species",
-    "temperature_K",
-    "K_wind",
-    "z_wind",
-    "direction",
-    "preset",
-    "method",
-)
-
-
-def as_json(rows: Iterable[Document]) -> str:
-    """A list of objects with the keys of `KEYS`; null for what was not computed."""
-    return json.dumps(list(rows), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def as_csv(rows: Iterable[Document]) -> str:
-    """One line per row, all keys; arrays and mappings as JSON text."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(k.name for k in KEYS)
-    for row in rows:
-        writer.writerow(_cell(k, row[k.name]) for k in KEYS)
-    return out.getvalue().rstrip("\n")
-
-
-def as_table(rows: Sequence[Document]) -> str:
-    """The rows for the eye; a row that is not current says why."""
-    heads = {"K_wind": "K_wind (µΩ cm)", "z_wind": "Z_wind", "temperature_K": "T (K)"}
-    marked = any(row["standing"] != "current" for row in rows)
-    table = [[heads.get(name, name) for name in _LISTED] + ["status"] * marked]
-    for row in rows:
-        cells = {
-            **row,
-            "temperature_K": f"{row['temperature_K']:g}",
-            "K_wind": plus_minus(row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"]),
-            "z_wind": plus_minus(row["z_wind"], row["z_wind_sigma"]),
-        }
-        status = row["standing"] if row["status"] == "ok" else f"{row['status']}: {row['reason']}"
-        table.append([str(cells[name]) for name in _LISTED] + [status] * marked)
-    return columns(table)
-
-
-def result_table(
-    rows: Sequence[Document],
-    temperatures_K: Sequence[float] = TABLE_TEMPERATURES_K,
-    resistivity: Resistivity = bulk_resistivity,
-) -> str:
-    """The table at the end of a run: one line per site, Z_wind at each temperature, the direction in words.
-
-    `rows` are stored rows (`Database.rows`) or documents of records. A cell is "-" where the metal has
-    molten.
-    """
-    heads = ["metal", "facet", "hop", "site", "K_wind (µΩ cm)"]
-    table = [[*heads, *(f"Z_wind({T:g} K)" for T in temperatures_K), "direction"]]
-    for row in sorted(rows, key=_order):
-        K, sigma = row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"]
-        cells = [str(row[name]) for name in heads[:4]]
-        if row["status"] != "ok":
-            blank = ["-"] * len(temperatures_K)
-            table.append([*cells, "-", *blank, f"{row['status']}: {row['reason']}"])
-            continue
-        valences = []
-        for T in temperatures_K:
-            try:
-                rho = resistivity(str(row["metal"]), T)
-                valences.append(plus_minus(K / rho, sigma / rho))
-            except InputError:
-                valences.append("-")
-        table.append([*cells, plus_minus(K, sigma), *valences, direction(_nan(K), _nan(sigma))])
-    return columns(table)
-
-
-def plus_minus(value: float | None, sigma: float | None) -> str:
-    """`value ± sigma`, rounded to two digits of sigma."""
-    if value is None:
-        return "-"
-    if sigma is None:
-        return f"{value:.4g} ± ?"
-    digits = 0 if sigma == 0 else max(0, 1 - math.floor(math.log10(sigma)))
-    digits = 4 if sigma == 0 else digits
-    return f"{value:.{digits}f} ± {sigma:.{digits}f}"
-
-
-def columns(table: Sequence[Sequence[str]]) -> str:
-    """Cells as aligned columns, a rule under the first line."""
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join(line.rstrip() for line in (lines[0], rule, *lines[1:]))
-
-
-def _cell(asked: Key, value: object) -> str:
-    if value is None:
-        return ""
-    if asked.kind == "json":
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return repr(value) if isinstance(value, float) else str(value)
-
-
-def _nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _order(row: Document) -> tuple[object, ...]:
-    fraction = row["fraction"]
-    last = 2.0 if fraction is None and row["site"] == HOP_AVERAGE else 1.5
-    names = tuple(row[name] for name in ("metal", "facet", "defect", "hop", "species", "preset"))
-    return (*names, last if fraction is None else fraction, row["site"], row.get("temperature_K") or 0.0)
-
-
-__all__ = ["DEFAULT_TEMPERATURES_K", "TABLE_TEMPERATURES_K", "Answer", "Resistivity", "as_csv", "as_json", "as_table",
-           "available", "bulk_resistivity", "check_temperature", "columns", "evaluate", "parse", "plus_minus",
-           "result_table", "rho_source", "select"]
+__all__ = ["DEFAULT_TEMPERATURES_K", "TABLE_TEMPERATURES_K", "WRITERS", "Answer", "Question", "Resistivity", "as_csv",
+           "as_json", "as_table", "as_yaml", "available", "bulk_resistivity", "check_temperature", "columns", "evaluate",
+           "parse", "parse_expression", "plus_minus", "result_table", "rho_source", "select"]

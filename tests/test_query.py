@@ -45,7 +45,7 @@ def database(tmp_path):
 
 
 def ask(database, *filters, **options):
-    return query.select(database, filters, resistivity=resistivity, **options).rows
+    return query.select(database, filters, query.Question(resistivity=resistivity, **options)).rows
 
 
 def test_valence_is_k_over_rho(database):
@@ -110,7 +110,7 @@ def test_impossible_temperatures(database, temperature):
 
 
 def test_molten_metals_are_left_out_with_a_note_and_refused_when_alone(database):
-    answer = query.select(database, temperatures_K=(1000.0,), resistivity=resistivity)
+    answer = query.select(database, (), query.Question((1000.0,), resistivity=resistivity))
     assert {row["metal"] for row in answer.rows} == {"Cu", "W"}
     assert len(answer.notes) == 1 and answer.notes[0].startswith("Al at 1000 K left out")
     with pytest.raises(InputError, match="melting of Al"):
@@ -120,7 +120,7 @@ def test_molten_metals_are_left_out_with_a_note_and_refused_when_alone(database)
 def test_only_current_rows_unless_all(database):
     database.add(synthetic.record(k_wind_uohm_cm=-50.0))
     assert [row["k_wind_uohm_cm"] for row in ask(database, "metal=Cu site=saddle")] == [-50.0]
-    rows = ask(database, "metal=Cu", everything=True)
+    rows = ask(database, "metal=Cu", which="all")
     assert {row["standing"] for row in rows} == {"current", "superseded", "not served"}
     text = query.as_table(rows)
     assert "superseded" in text and "failed: SCF did not converge" in text
@@ -129,7 +129,7 @@ def test_only_current_rows_unless_all(database):
 
 
 def test_json_has_all_keys_with_their_types(database):
-    rows = json.loads(query.as_json(ask(database, everything=True)))
+    rows = json.loads(query.as_json(ask(database, which="all")))
     allowed = {"text": str, "number": (int, float, type(None)), "json": (list, dict, type(None))}
     assert isinstance(rows, list) and len(rows) == 7
     for row in rows:

@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from .options import FIGURES, AddCommand, add_db, add_filter, add_temperature, open_database, temperatures
+from .options import (
+    FIGURES,
+    AddCommand,
+    add_db,
+    add_direct_model,
+    add_filter,
+    add_temperature,
+    add_wire,
+    open_database,
+    temperatures,
+    wire,
+)
 
 if TYPE_CHECKING:
     from ..database import Database
@@ -27,8 +38,17 @@ def register(add: AddCommand) -> None:
     query = add("query", _query, "Ask the database.", f"keys:\n{help_text()}")
     add_filter(query)
     add_temperature(query, "temperatures, K (default 300)")
-    query.add_argument("--format", choices=("table", "json", "csv"), default="table")
-    query.add_argument("--all", action="store_true", help="superseded and failed rows as well, marked")
+    which = query.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_const", const="all", default="current", dest="which",
+                       help="superseded and failed rows as well, marked")
+    which.add_argument("--best", action="store_const", const="best", dest="which",
+                       help="one row per hop: each group of values from the record that is best for it (docs/database.md)")
+    query.add_argument("--literature", action="store_true", help="published values beside ours, with their source")
+    add_direct_model(query)
+    add_wire(query)
+    query.add_argument("--sort", default="", metavar="EXPR",
+                       help="rank by an expression, largest first, such as '|z_star|*D'; --sort=-z_wind: smallest first")
+    query.add_argument("--format", choices=("table", "json", "csv", "yaml"), default="table")
     add_db(query)
 
     plot = add(
@@ -50,18 +70,24 @@ def _query(options: argparse.Namespace) -> int:
     from .. import query
 
     kelvins = temperatures(options)
-    query.parse(options.filter)  # before the database, which may not be there
+    # everything that can be wrong without a database, before the database, which may not be there
+    query.parse(options.filter)
+    question = query.Question(
+        temperatures_K=kelvins, which=options.which, literature=options.literature, direct_model=options.direct_model,
+        wire=wire(options), sort=options.sort, details=options.format != "table",
+    )  # fmt: skip
+    if options.sort:
+        query.parse_expression(options.sort)
     with open_database(options) as database:
-        answer = query.select(database, options.filter, temperatures_K=kelvins, everything=options.all)
+        answer = query.select(database, options.filter, question)
         for note in answer.notes:
             print(f"emforce: {note}", file=sys.stderr)
         if not answer.rows:
             print(f"emforce: no record meets this; {query.available(database)}", file=sys.stderr)
-            if options.format == "json":
+            if options.format in ("json", "yaml"):
                 print("[]")
             return 1 if options.format == "table" else 0
-    writers = {"table": query.as_table, "json": query.as_json, "csv": query.as_csv}
-    print(writers[options.format](answer.rows))
+    print(query.WRITERS[options.format](answer.rows))
     return 0
 
 

@@ -14,6 +14,7 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..database import Database
+    from ..evaluate import Wire
 
 PRESETS = ("quick", "standard", "production")
 STORE = "results/store"
@@ -100,6 +101,45 @@ def add_filter(parser: argparse.ArgumentParser) -> None:
 def add_temperature(parser: argparse.ArgumentParser, text: str) -> None:
     """--temperature."""
     parser.add_argument("-T", "--temperature", nargs="+", action="extend", metavar="K", help=text)
+
+
+#: as in `emforce.evaluate`, which the help must not import
+DIRECT_MODELS = ("dft", "nominal", "drude", "none")
+
+
+def add_direct_model(parser: argparse.ArgumentParser) -> None:
+    """--direct-model."""
+    parser.add_argument(
+        "--direct-model",
+        choices=DIRECT_MODELS,
+        default="dft",
+        help="direct part of Z*: dft (computed), the models nominal (ion charge) and drude (Drude number of the host atom), "
+        "or none (default %(default)s)",
+    )
+
+
+def add_wire(parser: argparse.ArgumentParser) -> None:
+    """--wire-diameter-nm and what scatters in a wire."""
+    parser.add_argument("--wire-diameter-nm", type=float, metavar="D", help="round wire instead of bulk metal")
+    parser.add_argument("--specularity", type=float, metavar="P", help="share of specular reflection at its surface (0)")
+    parser.add_argument("--grain-size-nm", type=float, metavar="L", help="distance of its grain boundaries (the diameter)")
+    parser.add_argument("--reflection", type=float, metavar="R", help="reflection coefficient of a grain boundary (0)")
+
+
+def wire(options: argparse.Namespace) -> Wire | None:
+    """The wire that the options describe; None: bulk."""
+    given = {name: getattr(options, name) for name in ("specularity", "grain_size_nm", "reflection")}
+    if options.wire_diameter_nm is None:
+        for name, value in given.items():
+            if value is not None:
+                raise InputError(f"--{name.replace('_', '-')}", value, "only with --wire-diameter-nm")
+        return None
+    from ..evaluate import Wire
+    from ..physics.wire import WireModel
+
+    grain = given["grain_size_nm"]
+    model = WireModel(given["specularity"] or 0.0, given["reflection"] or 0.0, "diameter" if grain is None else 10 * grain)
+    return Wire(options.wire_diameter_nm, model)
 
 
 def add_db(parser: argparse.ArgumentParser) -> None:

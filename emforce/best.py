@@ -1,0 +1,117 @@
+"""The best of what is stored about a hop: one row per hop, each group of values from the record that is best for it.
+
+A hop is metal, facet, defect, hop and mover (and the specification, for structures from files). Among its served records
+of the hop as a whole (site "hop average") that hold a group of values (wind, direct, kinetics, heat), the best is
+
+    1. that of the higher preset: production, standard, quick, any other;
+    2. among those, one without overridden fields before one with;
+    3. among those, the one with the smaller standard uncertainty (none stated: last);
+    4. among those, the newest.
+
+Published values take no part. The key `joined` of a row says which record each group came from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .evaluate import Situation, Wire, evaluate
+from .keys import KEYS, Group
+from .record import HOP_AVERAGE
+from .stored import Document
+
+PRESETS = ("production", "standard", "quick")
+#: the groups that are joined, and for each the uncertainties that decide, the first that is there
+GROUPS: dict[Group, tuple[str, ...]] = {
+    "wind": ("k_wind_sigma_uohm_cm",),
+    "direct": ("z_direct_sigma",),
+    "kinetics": ("ea_sigma_eV", "barrier_sigma_eV"),
+    "heat": (),
+}
+_KEYS = {group: [key for key in KEYS if key.stored and key.group == group] for group in GROUPS}
+
+
+def holds(row: Mapping[str, Any], group: Group) -> bool:
+    """Whether a row holds a value of a group."""
+    numbers = any(row.get(key.name) is not None for key in _KEYS[group] if key.kind == "number")
+    return numbers or (group == "heat" and bool(row.get("q_of_temperature")))
+
+
+def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, float, int]:
+    """The smaller, the better: see the rule above."""
+    name, _, changed = str(row["preset"]).partition(" (")
+    order = PRESETS.index(name) if name in PRESETS else len(PRESETS)
+    sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
+    return order, bool(changed), sigmas[0] if sigmas else math.inf, -int(row["id"])
+
+
+def hop_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What makes two rows rows of the same hop."""
+    names = ("metal", "facet", "defect", "hop", "species") + (("spec",) if row["defect"] == "files" else ())
+    return tuple(str(row[name]) for name in names)
+
+
+def best_rows(rows: Sequence[Document]) -> list[Document]:
+    """One joined row per hop, in the order in which the hops appear; only served rows of hop averages are used."""
+    hops: dict[tuple[str, ...], list[Document]] = {}
+    for row in rows:
+        if row["site"] == HOP_AVERAGE and row["standing"] == "current":
+            hops.setdefault(hop_of(row), []).append(row)
+    found = []
+    for candidates in hops.values():
+        chosen: dict[Group, Document] = {}
+        for group in GROUPS:
+            held = [row for row in candidates if holds(row, group)]
+            if held:
+                chosen[group] = min(held, key=lambda row, group=group: rank(row, group))  # type: ignore[misc]
+        if not chosen:
+            continue  # nothing but values that are not joined
+        joined = dict(next(iter(chosen.values())))
+        for group in GROUPS:
+            source = chosen.get(group)
+            nothing = {key.name: "" if key.kind == "text" else None for key in _KEYS[group]}
+            joined |= {name: empty if source is None else source.get(name) for name, empty in nothing.items()}
+        joined["joined"] = {group: {name: row[name] for name in ("id", "preset", "method", "basis")}
+                            for group, row in chosen.items()}
+        found.append(joined)
+    return found
+
+
+@dataclass(frozen=True)
+class Hops:
+    """Hops with the best that is stored about each; `at` evaluates them.
+
+    Parameters
+    ----------
+    rows : as `best_rows` gives them
+    hosts : rows of hosts by their id
+    """
+
+    rows: tuple[Document, ...]
+    hosts: Mapping[int, Document]
+
+    def at(self, temperature_K: float, *, direct_model: str = "dft", wire: Wire | None = None) -> list[Document]:
+        """All keys of each hop at a temperature in K, in bulk or in a wire, with a direct part from `direct_model`.
+
+        Raises
+        ------
+        InputError : a temperature above melting or beyond the known resistivity, an unknown model
+        """
+        situation = Situation(temperature_K, direct_model, wire)
+        return [evaluate(row, situation, self.hosts.get(row["host_id"])) for row in self.rows]
+
+    def of(self, metal: str) -> Hops:
+        """Those of one metal."""
+        return replace(self, rows=tuple(row for row in self.rows if row["metal"] == metal))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self.rows)
+
+
+__all__ = ["GROUPS", "PRESETS", "Hops", "best_rows", "holds", "hop_of", "rank"]

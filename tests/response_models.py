@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from models import HALF, WIDE
+from models import HALF, WIDE, TwoCentre
 
 from emforce.physics.direct_embedding import EmbeddedMover
 from emforce.physics.embedding import RegionSites
@@ -303,3 +303,45 @@ def random_defect(
         np.array([local(0.1, -1) for _ in range(3)]), np.array([[local(0.05) for _ in range(3)] for _ in range(3)]),
         np.array([local(0.1) for _ in range(3)]),
     )
+
+
+# --- two-centre crystals with a dipole and a moving basis ---------------------------------------------------------------
+
+#: dipole between orbitals of neighbouring atoms over TwoCentre.radial, and of one atom, A: (field, left, right)
+PAIR_DIPOLE = np.array([[[0.3, 0.2, -0.1], [0.2, -0.2, 0.1], [-0.1, 0.1, 0.25]],
+                        [[0.0, 0.1, 0.0], [0.1, 0.0, 0.0], [0.0, 0.0, 0.0]],
+                        [[0.1, -0.1, 0.2], [-0.1, 0.2, 0.0], [0.2, 0.0, -0.3]]])
+ATOM_DIPOLE = np.array([[[0.0, 0.4, 0.0], [0.4, 0.0, 0.0], [0.0, 0.0, 0.0]],
+                        [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]],
+                        [[0.0, 0.0, 0.4], [0.0, 0.0, 0.0], [0.4, 0.0, 0.0]]])
+
+
+def two_centre_connection(model: TwoCentre, matrices: LCAOMatrices, mover: int | None = None) -> Connection:
+    """Connection of a two-centre crystal: d a function of the distance, <mu|d nu/du> the derivative of S with nu's place."""
+    step, n = 1e-3, matrices.n
+    count = len(matrices.R)
+    s, d = matrices.s.copy(), np.zeros((3, count, n, n))
+    b, dd = np.zeros((3, count, n, n)), np.zeros((3, 3, count, n, n))
+    home = int(np.flatnonzero((matrices.R == 0).all(axis=1))[0])
+    for i, left in enumerate(matrices.orbitals):
+        rows = slice(matrices.offsets[i], matrices.offsets[i + 1])
+        d[:, home, rows, rows] = ATOM_DIPOLE[:, :left, :left]
+        for j, right in enumerate(matrices.orbitals):
+            cols = slice(matrices.offsets[j], matrices.offsets[j + 1])
+            vectors = matrices.R @ matrices.cell + matrices.positions[j] - matrices.positions[i]
+            for r in np.flatnonzero((np.linalg.norm(vectors, axis=1) < model.cutoff) & (np.abs(vectors).max(axis=1) > 1e-9)):
+                dipole = PAIR_DIPOLE[:, :left, :right]
+                d[:, r, rows, cols] = model.radial(float(np.linalg.norm(vectors[r]))) * dipole
+                moves = (j == mover) - (i == mover)
+                for u in range(3) if mover in (i, j) else ():
+                    places = [vectors[r] + sign * step * np.eye(3)[u] for sign in (1, -1)]
+                    slope = [model.pair(v, int(left), int(right))[1] for v in places]
+                    b[u, r, rows, cols] = (j == mover) * (slope[0] - slope[1]) / (2 * step)
+                    size = [model.radial(float(np.linalg.norm(v))) for v in places]
+                    dd[u, :, r, rows, cols] = moves * (size[0] - size[1]) / (2 * step) * dipole
+    if mover is None:
+        return Connection(matrices.cell, matrices.positions, matrices.orbitals, matrices.R, s, d)
+    minus = np.array([int(np.flatnonzero((matrices.R == -r).all(axis=1))[0]) for r in matrices.R])
+    back = b[:, minus].swapaxes(-1, -2)
+    return Connection(matrices.cell, matrices.positions, matrices.orbitals, matrices.R, s, d, (mover,),
+                      0.5 * (b - back), b + back, dd)

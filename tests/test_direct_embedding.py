@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import pytest
-from response_models import LocalDefect, random_defect
+from models import chain_defect, chain_wind, dense_chain, one_orbital, scattering
+from response_models import LocalDefect, random_defect, two_centre_connection
+from test_perturbation import DELTA, MODEL, Crystal, Supercell, relabelled, slab, with_adatom
 
-from emforce.physics.direct import Accuracy, embedded_responses
-from emforce.physics.direct_embedding import Host
-from emforce.physics.response_kernel import Response, supercell_response
+from emforce.errors import InputError
+from emforce.physics.direct import Accuracy, direct_response, embedded_mover, embedded_responses, split
+from emforce.physics.direct_embedding import EmbeddedMover, Host
+from emforce.physics.lcao import LCAOMatrices
+from emforce.physics.position import Connection
+from emforce.physics.response_kernel import PeriodicMover, Response, supercell_response
 
 GAMMA = np.zeros((1, 3))
 FINE = {"explicit": 8, "path": (14, 10)}
@@ -54,3 +62,152 @@ def test_planes_and_crystals_are_the_limit_of_large_supercells(
         off.append(np.abs((z - exact)[:, :dimensions]).max())
     assert off[1] < error
     assert off[1] < 0.02 * off[0]
+
+
+# --- from the matrices of a defect supercell --------------------------------------------------------------------------
+
+
+def relaxed_adatom(crystal: Crystal) -> Supercell:
+    """An adatom whose neighbours in the top layer have moved out of their sites."""
+    defect = with_adatom(crystal)
+    positions = defect.positions.copy()
+    near = np.argsort(np.linalg.norm(positions[:-1] - positions[-1], axis=1))[:2]
+    positions[near] += [[-0.15, 0.0, 0.05], [0.1, 0.0, -0.08]]
+    return replace(defect, positions=positions)
+
+
+def matrices_of(crystal: Crystal, defect: Supercell, by: tuple[float, ...] = (0.0, 0.0, 0.0)) -> LCAOMatrices:
+    """Matrices with every pair at its true translation; no function reaches beyond `cutoff`."""
+    positions = defect.positions.copy()
+    positions[defect.mover] += by
+    span = np.ptp(positions[:, 0]) + MODEL.cutoff
+    reach = np.where(crystal.periodic, int(np.ceil(span / crystal.supercell[0, 0])), 0)
+    return MODEL.matrices(crystal.supercell, positions, defect.energies, defect.orbitals, reach)
+
+
+@cache
+def on_a_ring(cells: int, level: float, omega: float) -> np.ndarray:
+    crystal = replace(slab(3), repeat=(cells, 1, 1))
+    whole = relaxed_adatom(crystal)
+    here = matrices_of(crystal, whole)
+    gradient = np.zeros((3, *here.h.shape))
+    for u in (0, 2):
+        plus, minus = (matrices_of(crystal, whole, tuple(sign * DELTA * np.eye(3)[u])) for sign in (1, -1))
+        gradient[u] = (plus.h - minus.h) / (2 * DELTA)
+    ring = PeriodicMover(two_centre_connection(MODEL, here, whole.mover), here, gradient, 3.0)
+    return supercell_response(ring, GAMMA, level, np.array([omega]), np.array([omega / (2 * np.pi)]))[0]
+
+
+@pytest.mark.parametrize(("repeat", "seed", "reach", "error"), [(10, None, 0.0, 5e-6), (10, 4, 0.0, 5e-6), (4, 4, 9.0, 2e-4)],
+                         ids=["cell", "other labels", "small cell"])
+def test_supercell_to_response(repeat: int, seed: int | None, reach: float, error: float) -> None:
+    """An adatom on three rows, neighbours relaxed, from the folded matrices of its supercell: Z of a long ring."""
+    crystal, omega, level = replace(slab(3), repeat=(repeat, 1, 1)), 2.0, -1.6
+    matrices = crystal.host()
+    connection = two_centre_connection(MODEL, matrices)
+    defect = relaxed_adatom(crystal)
+    if seed is not None:
+        defect = relabelled(defect, crystal.supercell, seed, (0,))
+    image = two_centre_connection(MODEL, matrices_of(crystal, defect), defect.mover)
+    change = crystal.perturbation(defect, axes=(0, 2), reach=reach)
+    mover = embedded_mover((matrices, connection), image, crystal.geometry(defect), change, 3.0, reach)
+    accuracy = Accuracy((120, 1, 1), 11.0 if repeat > 4 else 9.0, **FINE)
+    z = embedded_responses(Host(matrices, connection, (0,)), [mover], level, omega, accuracy, omega)[0][0].total
+
+    exact = on_a_ring(24, level, omega)
+    np.testing.assert_allclose(z[[0, 2], 0], exact[[0, 2], 0], atol=error)
+    assert np.isnan(z[1]).all()
+    assert np.isnan(z[:, 1:]).all()
+    assert np.abs(exact[[0, 2], 0]).min() > 0.02
+    if seed is None:
+        with pytest.raises(InputError, match="image"):
+            embedded_mover((matrices, connection), connection, crystal.geometry(defect), change, 3.0, reach)
+
+
+def test_thin_slab_in_a_thick_one() -> None:
+    """The defect of six layers in a host of ten, on another energy zero, is the defect of ten layers in ten."""
+    omega, level, radius = 2.0, -1.6, 7.9
+
+    def host_and_mover(layers: int) -> tuple:
+        crystal = replace(slab(layers), repeat=(8, 1, 1))
+        matrices, defect = crystal.host(), with_adatom(crystal)
+        connection = two_centre_connection(MODEL, matrices)
+        image = two_centre_connection(MODEL, matrices_of(crystal, defect), defect.mover)
+        change = crystal.perturbation(defect, axes=(0,))
+        return matrices, connection, embedded_mover((matrices, connection), image, crystal.geometry(defect), change, 3.0)
+
+    _, _, thin = host_and_mover(6)
+    matrices, connection, thick = host_and_mover(10)
+    accuracy = Accuracy((60, 1, 1), radius)
+    exact = embedded_responses(Host(matrices, connection, (0,)), [thick], level, omega, accuracy, omega)[0][0]
+    host = Host(matrices.shifted(2.7), connection, (0,), np.arange(6) + 4, 2.7)
+    found = embedded_responses(host, [thin], level + 2.7, omega, accuracy, omega)[0][0]
+    for part in ("static", "surface", "sea"):
+        assert getattr(found, part)[0, 0] == pytest.approx(getattr(exact, part)[0, 0], rel=2e-5)
+        assert abs(getattr(exact, part)[0, 0]) > 0.01
+
+
+# --- Z = tau m + Z_direct ----------------------------------------------------------------------------------------------
+
+
+def well(height: float) -> tuple[Host, EmbeddedMover, float, float]:
+    """A smooth well moving along a chain of fixed orthogonal orbitals: no M, no a, no d. Its m by momentum balance."""
+    host, half, b, energy = one_orbital(2.0, -1.0, spacing=1.4), 12, 1.2, 0.15
+    h0, s0 = dense_chain(host, half)
+    x = np.arange(-half, half + 1)
+
+    def at(u: float) -> tuple[np.ndarray, np.ndarray]:
+        return h0 + np.diag(height * np.exp(-0.5 * ((x - u / 1.4) / b) ** 2)), s0
+
+    change, n = chain_defect(host, at, 0.3, half), len(x)
+    w = scattering(host, energy, *at(0.3))
+    m = -4 / np.pi * w.k * w.v * abs(w.r) ** 2
+    none = np.zeros((3, n, n))
+    place = np.zeros((n, 3))
+    place[:, 0] = 1.4 * x
+    mover = EmbeddedMover(change, place, none, none, np.zeros((3, 3, n, n)), 0.0)
+    still = Connection(host.cell, host.positions, host.orbitals, host.R, host.s, np.zeros((3, *host.h.shape)))
+    return Host(host, still, (0,)), mover, energy, float(m)
+
+
+def test_slope_with_tau_is_the_wind() -> None:
+    """m of Z(tau) = tau m + Z_direct is the momentum balance of the well, and what physics/wind makes of the same matrices."""
+    host, mover, energy, m = well(0.6)
+    omegas = np.array([0.0025, 0.005, 0.01, 0.02, 0.035])
+    found = direct_response(host, [mover], energy, omegas, Accuracy((9000, 1, 1), 99.0, **FINE))[0]
+    assert found.split.m[0, 0] == pytest.approx(m, rel=1e-4)
+    assert found.split.m[0, 0] == pytest.approx(chain_wind(host.matrices, energy, mover.perturbation, 99.0), rel=1e-4)
+    # all of it in the Fermi-surface part, and no part of Z_direct is that of the Fermi sea alone
+    assert omegas[0] * found.surface[0, 0, 0] == pytest.approx(m, rel=0.02)
+    assert abs(found.sea[0, 0, 0]) < 0.15
+    assert found.split.z_direct[0, 0] == pytest.approx(1.1523, abs=2e-3)
+
+
+@pytest.mark.parametrize(("height", "exact"), [(0.6, (-0.35909, 1.1523)), (-1.5, (-0.09011, -1.5524))])
+@pytest.mark.parametrize("omegas", [(0.05, 0.1, 0.2, 0.3, 0.4), (0.05, 0.1, 0.15, 0.25, 0.4), (0.1, 0.15, 0.2, 0.3, 0.4)])
+def test_split_from_short_tau_is_right_within_its_sigma(
+    height: float, exact: tuple[float, float], omegas: tuple[float, ...]
+) -> None:
+    """omega up to three times E_F above the band edge: far from long tau. Exact values from omega = 0.0025 ... 0.035 eV."""
+    host, mover, energy, _ = well(height)
+    z = direct_response(host, [mover], energy, np.array(omegas), Accuracy((500, 1, 1), 99.0)).pop()
+    assert abs(z.split.z_direct[0, 0] - exact[1]) < z.split.sigma[0, 0]
+    assert abs(z.split.m[0, 0] - exact[0]) < z.split.m_sigma[0, 0]
+    assert z.split.sigma[0, 0] < 0.6
+    drift = z.total - z.split.m / np.array(omegas)[:, None, None] - z.split.z_direct
+    np.testing.assert_allclose(z.split.drift[:, 0, 0], drift[:, 0, 0])
+    assert abs(drift[-1, 0, 0]) > abs(drift[0, 0, 0])
+
+
+def test_split_of_a_polynomial_is_exact() -> None:
+    omegas = np.array([0.3, 0.05, 0.2, 0.1, 0.4])
+    z = (0.4 / omegas + 1.3 - 2.0 * omegas)[:, None, None] * np.arange(1.0, 10.0).reshape(3, 3)
+    z[:, 1, 2] = np.nan
+    found = split(omegas, z)
+    known = ~np.isnan(z[0])
+    np.testing.assert_allclose(found.m[known], 0.4 * np.arange(1.0, 10.0).reshape(3, 3)[known], atol=1e-10)
+    np.testing.assert_allclose(found.z_direct[known], 1.3 * np.arange(1.0, 10.0).reshape(3, 3)[known], atol=1e-9)
+    assert np.nanmax(found.sigma) < 1e-8
+    assert np.isnan(found.z_direct[1, 2])
+    with pytest.raises(InputError, match="five"):
+        split(omegas[:4], z[:4])

@@ -168,8 +168,8 @@ def split(omegas: Floats, z: Floats) -> Split:
     largest omega: what Z does beyond the polynomial, and what errors of k-mesh and frequencies come to.
     """
     omegas, z = np.asarray(omegas, float), np.asarray(z, float)
-    if len(omegas) < 4 or len(np.unique(omegas)) != len(omegas) or (omegas <= 0).any():
-        raise InputError("omegas", omegas.tolist(), "at least four different positive energies")
+    if len(omegas) < 5 or len(np.unique(omegas)) != len(omegas) or (omegas <= 0).any():
+        raise InputError("omegas", omegas.tolist(), "at least five different positive energies")
     order = np.argsort(omegas)
     w, y = omegas[order], (omegas[:, None, None] * z)[order]
     powers = min(len(w), 5)
@@ -178,7 +178,10 @@ def split(omegas: Floats, z: Floats) -> Split:
         # weights 1/omega: Z itself, not omega Z, is fitted
         rows = w[keep, None] ** np.arange(-1.0, count - 1)
         right = (y[keep] / w[keep, None, None]).reshape(len(rows), -1)
-        return np.asarray(np.linalg.lstsq(rows, right, rcond=None)[0][:2].reshape(2, *y.shape[1:]))
+        found = np.full((2, right.shape[1]), np.nan)
+        known = ~np.isnan(right).any(axis=0)
+        found[:, known] = np.linalg.lstsq(rows, right[:, known], rcond=None)[0][:2]
+        return found.reshape(2, *y.shape[1:])
 
     best = fit(slice(None), powers)
     others = [fit(slice(None), powers - 1), fit(slice(1, None), min(powers, len(w) - 1)),
@@ -251,8 +254,8 @@ def direct_response(
 ) -> list[DirectResponse]:
     """Z(tau) of every mover in one host at several omega, and its split into tau m and Z_direct."""
     omegas = np.asarray(omegas, float)
-    if len(omegas) < 4 or (omegas <= 0).any():
-        raise InputError("omegas", omegas.tolist(), "at least four positive energies")
+    if len(omegas) < 5 or (omegas <= 0).any():
+        raise InputError("omegas", omegas.tolist(), "at least five positive energies")
     runs = [embedded_responses(host, movers, level, float(w), accuracy, float(omegas.min())) for w in omegas]
     found = []
     for i in range(len(movers)):

@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "emforce"
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__", "units", "errors"),
-    ("materials", "reference"),
+    ("materials",),
     ("presets", "settings", "keys", "progress", "provenance", "store"),
     # what to build
     ("spec",),
@@ -44,6 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("connection",),
     # running
     ("cluster_profile",),
+    ("batch",),
     ("clusters",),
     ("jobs",),
     ("plan",),
@@ -51,11 +52,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # keeping: knows records, not jobs
     ("schema", "storage", "stored", "migrations.__init__", "migrations.env", "migrations.versions.__init__",
      "migrations.versions.v1_wind", "migrations.versions.v2_direct_kinetics_heat"),
+    ("copies",),
     ("upgrade",),
     ("record",),
     ("evaluate", "expression"),
     ("best", "tables"),
     ("database",),
+    ("reference",),
     ("query",),
     ("audit",),
     ("assess",),
@@ -64,6 +67,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # showing
     ("plot", "export"),
     ("valence_plot",),
+    # using: small models made from evaluated rows
+    ("models.__init__", "models.parameters", "models.lattice"),
+    ("models.continuum", "models.surface", "models.walkers", "models.terrace", "models.companions"),
+    ("models.figures",),
     ("commands.__init__", "commands.options"),
     ("commands.ask", "commands.calculate", "commands.keep", "commands.wires"),
     ("cli",),

@@ -23,6 +23,8 @@ KINDS = ("local", *BATCH)
 #: classes of steps: tables and sums of seconds; ground states of GPAW; Green functions of the embedding
 STEP_CLASSES = ("light", "scf", "embedding")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: resident memory of a worker with its nanny
+WORKER_GIB = 0.5
 _GIB = 2**30
 _UNITS = {"MiB": 2**20, "GiB": _GIB, "TiB": 2**40, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _WALLTIME = "D-HH:MM:SS or HH:MM:SS, such as 08:00:00"
@@ -52,7 +54,7 @@ class Job:
     Attributes
     ----------
     cores : of a worker; steps whose cores (ranks x threads) fit run on it at the same time
-    memory : of a batch job, with unit
+    memory : of a batch job, with unit; WORKER_GIB of it are the worker's own
     walltime : of a batch job
     queue : partition or queue; "" for the default one
     account : account or project that pays; "" for the default one
@@ -82,7 +84,7 @@ class Timeouts:
     worker_start_s : a worker that finds no scheduler for so long ends
     connect_s : for one connection between client, scheduler and worker
     lost_worker_s : a worker that is gone for so long is taken for lost, its job is cancelled and replaced
-    margin_s : kept free at the end of a job's walltime
+    margin_s : kept free at the end of a job's walltime; a step's limit and three times this must fit in
     """
 
     queue_wait_s: float = field(default=86400.0, metadata={"kinds": BATCH})
@@ -182,9 +184,32 @@ class Profile:
         return parse_memory(self.job.memory) if self.job.memory else 0
 
     @property
+    def memory_of_steps_GiB(self) -> float:
+        """What a batch job leaves to its steps."""
+        return self.memory_bytes / _GIB - WORKER_GIB
+
+    @property
     def walltime_s(self) -> int:
         """Walltime of a batch job; 0 for local."""
         return parse_walltime(self.job.walltime) if self.job.walltime else 0
+
+
+def step_resources(profile: Profile, step_class: str) -> dict[str, float]:
+    """Share of a worker that a step takes; nothing where a worker runs one step at a time anyway."""
+    if profile.job.cores == 1:
+        return {}
+    wanted = {"cores": float(profile.cores(step_class))}
+    if profile.memory_bytes:
+        wanted["memory_GiB"] = profile.steps[step_class].memory_GiB
+    return wanted
+
+
+def worker_resources(profile: Profile) -> dict[str, float]:
+    """What a worker has, in the names of `step_resources`."""
+    if profile.job.cores == 1:
+        return {}
+    has = {"cores": float(profile.job.cores)}
+    return has | {"memory_GiB": profile.memory_of_steps_GiB} if profile.memory_bytes else has
 
 
 _SECTIONS: dict[str, type] = {"scaling": Scaling, "job": Job, "timeouts": Timeouts, "network": Network,
@@ -369,6 +394,9 @@ def _check_together(where: str, profile: Profile) -> None:
     if profile.kind in BATCH and profile.scaling.minimum > profile.scaling.workers:
         raise InputError(f"{where}scaling.minimum", profile.scaling.minimum,
                          f"at most scaling.workers = {profile.scaling.workers}")
+    if profile.kind == "sge" and profile.job.cores > 1 and not any("-pe " in line for line in profile.job.directives):
+        raise InputError(f"{where}job.directives", profile.job.directives,
+                         f"a list with the site's parallel environment, such as \"-pe smp {profile.job.cores}\"")
     if not any("{ranks}" in word for word in profile.environment.mpi_command):
         raise InputError(f"{where}environment.mpi_command", profile.environment.mpi_command, "a command with the word {ranks}")
     for name, limits in profile.steps.items():
@@ -378,9 +406,11 @@ def _check_together(where: str, profile: Profile) -> None:
                              f"ranks x {threads} (environment.threads) of at most job.cores = {profile.job.cores}")
         if profile.kind not in BATCH:
             continue
-        if limits.memory_GiB * _GIB > profile.memory_bytes:
-            raise InputError(f"{where}steps.{name}.memory_GiB", limits.memory_GiB, f"at most job.memory = {profile.job.memory}")
-        spare = profile.walltime_s - 2 * profile.timeouts.margin_s
+        if limits.memory_GiB > profile.memory_of_steps_GiB:
+            raise InputError(f"{where}steps.{name}.memory_GiB", limits.memory_GiB,
+                             f"at most {profile.memory_of_steps_GiB:g}: job.memory = {profile.job.memory} less "
+                             f"{WORKER_GIB} GiB of the worker itself")
+        spare = profile.walltime_s - 3 * profile.timeouts.margin_s  # one to take a step in, one to leave in, one to spread over
         if limits.time_limit_s > spare:
             raise InputError(f"{where}steps.{name}.time_limit_s", limits.time_limit_s,
-                             f"at most {spare:.0f}: job.walltime = {profile.job.walltime} less twice timeouts.margin_s")
+                             f"at most {spare:.0f}: job.walltime = {profile.job.walltime} less three times timeouts.margin_s")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -25,13 +25,13 @@ from emforce.cluster_profile import (
     StepLimits,
     load_profile,
     shipped_profiles,
+    step_resources,
+    worker_resources,
 )
 from emforce.errors import EmforceError, InputError
 
 #: commands that must be on PATH before anything is submitted
 COMMANDS = {"slurm": ("sbatch", "scancel"), "pbs": ("qsub", "qdel"), "lsf": ("bsub", "bkill"), "sge": ("qsub", "qdel")}
-#: environment variable that tells a worker when its batch job ends, seconds since 1970
-JOB_END = "EMFORCE_JOB_END"
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,14 @@ class Running:
     profile : what was started
     client : distributed.Client
     workers : most workers at once
+    check : call it every few seconds while waiting; raises EmforceError when no worker can be expected any more, such as
+        after three batch jobs in a row that ended before their workers came
     """
 
     profile: Profile
     client: Any
     workers: int
+    check: Callable[[], None]
 
     @property
     def dashboard(self) -> str:
@@ -80,24 +83,6 @@ class Running:
         at = f"; dashboard {self.dashboard}" if self.dashboard else ""
         upto = "up to " if self.profile.kind in BATCH else ""
         return f"{upto}{self.workers} {where} ({size} each){at}"
-
-
-def step_resources(profile: Profile, step_class: str) -> dict[str, float]:
-    """Share of a worker that a step takes; nothing where a worker runs one step at a time anyway."""
-    if profile.job.cores == 1:
-        return {}
-    wanted = {"cores": float(profile.cores(step_class))}
-    if profile.memory_bytes:
-        wanted["memory_GiB"] = profile.steps[step_class].memory_GiB
-    return wanted
-
-
-def worker_resources(profile: Profile) -> dict[str, float]:
-    """What a worker has, in the names of `step_resources`."""
-    if profile.job.cores == 1:
-        return {}
-    has = {"cores": float(profile.job.cores)}
-    return has | {"memory_GiB": profile.memory_bytes / 2**30} if profile.memory_bytes else has
 
 
 def worker_count(profile: Profile, workers: int | None) -> int:
@@ -158,12 +143,14 @@ def start(profile: Profile, workers: int | None = None) -> Iterator[Running]:
     # workers of this machine are children of this process; what it has in its own environment goes before Dask's settings
     variables = profile.variables if profile.kind == "local" else {}
     with dask.config.set(_dask_settings(profile)), _environment(variables):
-        try:
-            cluster = _cluster(profile, number)
-        except (OSError, RuntimeError, TimeoutError) as error:
-            raise EmforceError(f"workers of profile {profile.name} do not start: {' '.join(str(error).split())}") from error
-        with cluster, Client(cluster, set_as_default=False, timeout=f"{profile.timeouts.connect_s}s") as client:
-            yield Running(profile, client, number)
+        workers_of = _local if profile.kind == "local" else _batch
+        connect = f"{profile.timeouts.connect_s}s"
+        with workers_of(profile, number) as (cluster, check), Client(cluster, set_as_default=False, timeout=connect) as client:
+            if profile.kind in BATCH:
+                from emforce.batch import leave_in_time
+
+                client.register_plugin(leave_in_time(profile))
+            yield Running(profile, client, number, check)
 
 
 @contextmanager
@@ -201,24 +188,40 @@ def _dask_settings(profile: Profile) -> dict[str, object]:
     }
 
 
-def _cluster(profile: Profile, workers: int) -> Any:
-    return _local(profile, workers)
-
-
-def _local(profile: Profile, workers: int) -> Any:
+@contextmanager
+def _local(profile: Profile, workers: int) -> Iterator[tuple[Any, Callable[[], None]]]:
     from distributed import LocalCluster
 
-    environment = profile.environment
     options: dict[str, Any] = {}
     if worker_resources(profile):
         options["resources"] = worker_resources(profile)
-    if environment.scratch:
-        options["local_directory"] = environment.scratch
-    return LocalCluster(
-        n_workers=workers, threads_per_worker=profile.job.cores, processes=True, memory_limit=0, silence_logs=50,
-        dashboard_address=profile.network.dashboard or None, death_timeout=profile.timeouts.worker_start_s, **options,
-    )
+    if profile.environment.scratch:
+        options["local_directory"] = profile.environment.scratch
+    try:
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=profile.job.cores, processes=True, memory_limit=0, silence_logs=50,
+            dashboard_address=profile.network.dashboard or None, death_timeout=profile.timeouts.worker_start_s, **options,
+        )
+    except (OSError, RuntimeError, TimeoutError) as error:
+        raise EmforceError(f"workers of profile {profile.name} do not start: {' '.join(str(error).split())}") from error
+    with cluster:
+        yield cluster, lambda: None
 
 
-__all__ = ["BATCH", "JOB_END", "KINDS", "STEP_CLASSES", "Profile", "Running", "StepLimits", "check_machine", "load_profile",
+@contextmanager
+def _batch(profile: Profile, workers: int) -> Iterator[tuple[Any, Callable[[], None]]]:
+    from emforce.batch import QueueWatch, adapt, cluster_of
+
+    refused: list[str] = []
+    with cluster_of(profile, refused) as cluster:
+        watch = QueueWatch(cluster, profile, refused)
+        adapt(cluster, profile, workers)
+        watch.wait_for_submission(profile.timeouts.connect_s)
+        try:
+            yield cluster, watch.check
+        finally:
+            watch.stop()
+
+
+__all__ = ["BATCH", "KINDS", "STEP_CLASSES", "Profile", "Running", "StepLimits", "check_machine", "load_profile",
            "shipped_profiles", "start", "step_resources", "worker_count"]

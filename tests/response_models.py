@@ -16,7 +16,7 @@ from emforce.physics.direct_embedding import EmbeddedMover
 from emforce.physics.embedding import RegionSites
 from emforce.physics.lcao import Floats, LCAOMatrices
 from emforce.physics.perturbation import Perturbation, host_matrix
-from emforce.physics.position import Connection
+from emforce.physics.position import Connection, covariant_matrices
 from emforce.physics.response_kernel import PeriodicMover
 
 CELL = np.array([[3.1, 0.2, 0.0], [0.0, 2.7, 0.1], [0.0, 0.0, 9.0]])
@@ -155,7 +155,7 @@ class GaussianRing:
         gradient[0] = derivative(0)
         moved = tuple(np.flatnonzero(self.riding)) or (0,)
         if not self.riding.any():  # a connection names what moves: undo the T of the name
-            t = np.arange(n) == 0
+            t = (np.arange(n) == 0).astype(float)
             dd[0, 0] -= 0.5 * (t[:, None] + t[None, :]) * s
         connection = Connection(cell, positions, np.ones(n, int), R, s, d, moved, a, ds, dd)
         return PeriodicMover(connection, LCAOMatrices(cell, positions, np.ones(n, int), R, h, s), gradient, valence)
@@ -345,3 +345,26 @@ def two_centre_connection(model: TwoCentre, matrices: LCAOMatrices, mover: int |
     back = b[:, minus].swapaxes(-1, -2)
     return Connection(matrices.cell, matrices.positions, matrices.orbitals, matrices.R, s, d, (mover,),
                       0.5 * (b - back), b + back, dd)
+
+
+def constant_broadening(mover: PeriodicMover, k: Floats, level: float, eta: float) -> tuple[Floats, Floats]:
+    """Fermi-surface and Fermi-sea parts (3, 3) of Kubo and Bastin at T = 0 with G(e +- i eta), summed over eigenstates.
+
+    -(1/pi) Re Tr[D_u H G(E_F - i eta) D_k H G(E_F + i eta)] and
+    -(2/pi) Re i integral to E_F of (i/2) Tr[D_u H (G D_k H G' - G' D_k H G)] at e + i eta; G' = dG/de, in closed form.
+    """
+    surface, sea = np.zeros((3, 3)), np.zeros((3, 3))
+    for point in np.concatenate([k, -k]):
+        states = covariant_matrices(mover.connection, mover.h, mover.gradient_h, point)
+        e = states.energies[0]
+        products = np.array([[u[0] * x[0].T for x in states.dk_h] for u in states.du_h])  # (D_u)_nm (D_k)_mn
+        low, high = 1 / (level - 1j * eta - e), 1 / (level + 1j * eta - e)
+        surface -= np.real((products * (high[:, None] * low[None, :])).sum(axis=(-2, -1))) / np.pi / (2 * len(k))
+        gap = e[:, None] - e[None, :]
+        far = np.abs(gap) > 1e-9
+        gap = np.where(far, gap, 1.0)
+        log = np.log(level + 1j * eta - e)
+        integral = (high[:, None] + high[None, :]) / gap + 2 * (log[:, None] - log[None, :]) / gap**2
+        integral = np.where(far, integral, 0.0)  # of g_m^2 g_n - g_n^2 g_m
+        sea -= 2 / np.pi * np.real(1j * 0.5j * (products * integral).sum(axis=(-2, -1))) / (2 * len(k))
+    return surface, sea

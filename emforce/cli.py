@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from .commands import ask, calculate, keep
+from .commands import ask, calculate, keep, wires
 from .errors import EmforceError, InputError
 
 
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         new.set_defaults(command=command)
         return new
 
-    for part in (calculate, ask, keep):
+    for part in (calculate, ask, keep, wires):
         part.register(add)
     return parser
 

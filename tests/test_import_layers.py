@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("record",),
     ("evaluate", "expression"),
     ("best", "tables"),
+    ("wire_analysis",),
     ("database",),
     ("reference",),
     ("query",),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..record import Host
     from ..stored import Document
 
-PLOTS = ("hop", "wind", "host")
+PLOTS = ("hop", "wind", "host", "bars", "wire", "tau")
 
 
 def register(add: AddCommand) -> None:
@@ -52,10 +52,11 @@ def register(add: AddCommand) -> None:
     add_db(query)
 
     plot = add(
-        "plot", _plot, "Draw K along the hop, Z_wind against 1/rho, and the hosts against plane waves."
+        "plot", _plot, "Draw K along the hop, Z_wind against 1/rho, the hosts against plane waves, the parts of Z* (bars), "
+        "Z* against the diameter of a wire, and Z against the scattering rate (tau), as far as the rows hold them."
     )
     add_filter(plot)
-    plot.add_argument("--kind", action="append", choices=PLOTS, help="figure, repeatable (default all)")
+    plot.add_argument("--kind", action="append", choices=PLOTS, help="figure, repeatable (default: all there is data for)")
     add_temperature(plot, "temperatures of the points, K (default 300 400 600 800)")
     plot.add_argument(
         "--format", action="append", choices=("pdf", "svg", "png"), help="repeatable (default all)"
@@ -92,7 +93,7 @@ def _query(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from .. import plot, query
+    from .. import plot, query, valence_plot
 
     kelvins = temperatures(options) or query.TABLE_TEMPERATURES_K
     conditions = query.parse(options.filter)
@@ -115,6 +116,10 @@ def _plot(options: argparse.Namespace) -> int:
             for host in _hosts(database, rows):
                 stem = re.sub(r"[^\w.-]+", "_", f"host-{host.metal}-{host.facet}-{host.basis}-{host.preset}")
                 figures.append((plot.host_figure(host), stem))
+        valence = [kind for kind in kinds if kind in valence_plot.KINDS] if options.kind else None
+        if valence != []:
+            hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
+            figures += valence_plot.figures(rows, hosts, valence, kelvins[0])
     for figure, stem in figures:
         for path in plot.save(figure, options.out / stem, options.format or plot.FORMATS):
             print(path)

@@ -16,7 +16,7 @@ endif
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock clean distclean
+.PHONY: help setup run services test lint lock clean distclean
 
 help:       ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,8 +30,11 @@ run: setup  ## the main job: wind force on a Cu(100) and a W(110) surface atom
 	@$(VENV)/bin/emforce plot --format png --format pdf
 	@$(VENV)/bin/emforce check
 
-test: setup ## every test but the slow production checks
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(PYTEST)
+services:   ## what the tests run against: PostgreSQL, Chromium
+	@scripts/services.sh
+
+test: setup services ## every test but the slow production checks
+	@EMFORCE_REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(PYTEST)
 
 lint: setup ## ruff and mypy
 	@$(VENV)/bin/ruff check .

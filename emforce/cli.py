@@ -2,7 +2,7 @@
 
 Nothing is computed here. Heavy packages are imported inside the subcommands, so that `emforce --help` is
 quick. Bad input is one line that names field, value and what is allowed, and exit code 2; anything else that
-emforce reports is one line and exit code 1; Ctrl-C is one line and exit code 130.
+emforce reports is one line and exit code 1 (3 for a campaign that was cancelled); Ctrl-C is one line and exit code 130.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from .commands import ask, calculate, keep, wires
+from .commands import ask, calculate, campaign, keep, model, wires
 from .errors import EmforceError, InputError
 
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _fail(str(error), 2)
     except EmforceError as error:
-        return _fail(str(error), 1)
+        return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted; finished steps are kept, the same command goes on from there", 130)
     except BrokenPipeError:
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         new.set_defaults(command=command)
         return new
 
-    for part in (calculate, ask, keep, wires):
+    for part in (calculate, campaign, ask, keep, wires, model):
         part.register(add)
     return parser
 

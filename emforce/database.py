@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from . import schema
 from .best import Hops, best_rows
+from .copies import fill
 from .errors import InputError, StoreError
 from .keys import BY_NAME, HOST_KEYS, KEYS, Key
 from .record import HOP_AVERAGE, Host, Record
@@ -204,6 +205,16 @@ class Database:
         query = sa.select(*(_records.c[name] for name in names)).where(_records.c.status == "ok").distinct()
         with self._transaction() as connection:
             return sorted(tuple(str(value) for value in row) for row in connection.execute(query))
+
+    def restore(self, copy: Path) -> int:
+        """Fill this empty database from a copy (`emforce.copies.backup`); returns the number of rows.
+
+        Raises
+        ------
+        StoreError : this database is not empty, or the copy is of another schema version; nothing is written then
+        """
+        with self._transaction(write=True) as connection:
+            return fill(connection, copy)
 
     # connections
 

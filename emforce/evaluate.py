@@ -111,11 +111,17 @@ def evaluate(row: Mapping[str, Any], at: Situation, host: Mapping[str, Any] | No
 
     Raises
     ------
-    InputError : a temperature at which the metal has molten or its resistivity is not known
+    InputError : a temperature at which the metal has molten, or at which its resistivity is not known and needed
     CheckError : a resistivity that is none
     """
     values: Document = {"joined": None, "standing": "current", **row, "temperature_K": at.temperature_K}
-    values |= _resistivity(str(row["metal"]), at, host)
+    try:
+        values |= _resistivity(str(row["metal"]), at, host)
+    except InputError:
+        if row["k_wind_uohm_cm"] is not None or at.temperature_K > material(str(row["metal"])).melting_temperature.value:
+            raise
+        # diffusion of the solid needs no resistivity
+        values |= {"wire_diameter_nm": None, "rho_uohm_cm": None, "rho_sigma_uohm_cm": None, "rho_source": "not known there"}
     values |= _wind(values, at)
     values |= _total(values, at, host)
     values |= _kinetics(values, at)
@@ -179,9 +185,14 @@ def _rho(row: Document) -> Estimate:
 
 
 def _reported_at(row: Document, at: Situation) -> bool:
-    """Whether the published values of a row hold at the temperature asked for (in bulk metal)."""
+    """Whether the published valences of a row hold at the temperature asked for (in bulk metal)."""
+    return at.wire is None and row.get("reported_low_K") is not None and not _beyond(row, at)
+
+
+def _beyond(row: Document, at: Situation) -> bool:
+    """Whether a row was published for temperatures, and not for this one."""
     low, high = row.get("reported_low_K"), row.get("reported_high_K")
-    return at.wire is None and low is not None and high is not None and low <= at.temperature_K <= high
+    return low is not None and high is not None and not low <= at.temperature_K <= high
 
 
 def _total(row: Document, at: Situation, host: Mapping[str, Any] | None) -> Document:
@@ -261,7 +272,7 @@ def _kinetics(row: Document, at: Situation) -> Document:
     kT = _BOLTZMANN_eV * at.temperature_K
     found: Document = {}
     d0, ea, nu0, barrier = (row.get(name) for name in ("d0_m2_s", "ea_eV", "nu0_THz", "barrier_eV"))
-    if d0 is not None and ea is not None:
+    if d0 is not None and ea is not None and not _beyond(row, at):
         found["d_m2_s"] = d0 * math.exp(-ea / kT)
         sigmas = row.get("d0_sigma_m2_s"), row.get("ea_sigma_eV")
         if None not in sigmas:

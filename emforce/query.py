@@ -105,7 +105,8 @@ class Question:
     ----------
     temperatures_K : none: those of a condition temperature_K=..., or 300 K
     which : "current" rows, "all" (superseded and failed ones too), or the "best" of each hop, joined
-    literature : published values as well; also where a condition names status or standing
+    literature : published values as well, those that were seen at their source; unverified ones only where a condition
+        on status or standing names them
     direct_model : direct part of Z*, one of `emforce.evaluate.DIRECT_MODELS`
     wire : resistivity of a wire instead of the bulk
     sort : expression (`emforce.expression`) by which rows are ranked, largest first; "": by hop and site
@@ -184,7 +185,7 @@ def _stored(database: Database, conditions: Sequence[Condition], asked: Question
     early = [c for c in conditions if c.key.stored and (asked.which != "best" or c.key.role == "identity")]
     later = [c for c in conditions if c not in early]
     named = {str(v) for c in conditions if c.key.name in ("status", "standing") and c.operator == "=" for v in c.values}
-    wanted = {"current"} | ({"literature", "unverified"} if asked.literature else named & set(STANDINGS))
+    wanted = {"current"} | (named & set(STANDINGS)) | ({"literature"} if asked.literature else set())
     if asked.which == "best":
         if any(c.key.name == "site" for c in early):
             raise InputError("site", "a condition", "none with --best, which joins what is stored for the hop as a whole")
@@ -196,14 +197,13 @@ def _stored(database: Database, conditions: Sequence[Condition], asked: Question
 
 
 def _reported_notes(rows: Sequence[Document]) -> list[str]:
-    """Published valences hold at their own temperatures only: say which."""
-    outside = [row for row in rows if row["z_star_reported"] is not None and row["z_star"] is None]
+    """Published values hold at their own temperatures only: say which."""
+    outside = [row for row in rows if row["reported_low_K"] is not None
+               and not row["reported_low_K"] <= row["temperature_K"] <= row["reported_high_K"]]
     if not outside:
         return []
-    known = [row for row in outside if row["reported_low_K"] is not None]
-    ranges = sorted({f"{row['metal']} {row['reported_low_K']:g} to {row['reported_high_K']:g} K" for row in known})
-    text = f": {', '.join(ranges)}" if ranges else ""
-    return [f"{len(outside)} published Z* hold at other temperatures than asked for{text}"]
+    ranges = sorted({f"{row['metal']} {row['reported_low_K']:.0f} to {row['reported_high_K']:.0f} K" for row in outside})
+    return [f"{len(outside)} published rows hold at other temperatures than asked for: {', '.join(ranges)}"]
 
 
 def available(database: Database) -> str:

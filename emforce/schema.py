@@ -56,4 +56,3 @@ sa.Index("ix_hosts_identity", *IDENTITY["hosts"])
 sa.Index("ix_records_identity", *IDENTITY["records"], records.c.status, records.c.id)
 # what questions ask for first
 sa.Index("ix_records_hop", records.c.metal, records.c.facet, records.c.site, records.c.hop)
-sa.Index("ix_records_status", records.c.status)

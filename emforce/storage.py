@@ -138,6 +138,8 @@ class Storage:
             connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
         elif write:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRES_LOCK})")
+        else:  # as in SQLite: a reader sees one moment, however many questions it asks
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def _write_ahead(path: Path) -> None:

@@ -5,14 +5,13 @@ Killed at any moment, the database is as before or as after. The steps themselve
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from .copies import copy_tables
 from .errors import InputError, StoreError
 from .schema import SCHEMA_VERSION, meta
 from .storage import Storage
@@ -87,59 +86,3 @@ def _free_name(storage: Storage, version: int) -> Path:
     base = Path(storage.name) if storage.is_sqlite else Path(f"{storage.url.database}.db")
     names = (f"{base.stem}.schema{version}{f'-{i}' if i else ''}{base.suffix or '.db'}" for i in range(1000))
     return next(base.with_name(name) for name in names if not base.with_name(name).exists())
-
-
-def copy_tables(source: Connection, target: Path) -> int:
-    """Every row of every table behind a connection into a new SQLite file, which is complete or not there at all.
-
-    Returns
-    -------
-    number of rows
-
-    Raises
-    ------
-    StoreError : the file is there already, or cannot be written
-    """
-    if target.exists():
-        raise StoreError(f"{target}: there already; name a new file")
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
-    tables = sa.MetaData()
-    tables.reflect(source, only=("meta", "hosts", "records"))
-    rows = 0
-    try:
-        storage = Storage(part, create=True)
-        with storage.transaction(write=True) as connection:
-            plain = sa.MetaData()
-            for table in tables.sorted_tables:
-                fresh = _as_sqlite(table, plain)
-                fresh.create(connection)
-                found = [dict(row) for row in source.execute(sa.select(table)).mappings()]
-                rows += len(found)
-                if found:
-                    connection.execute(fresh.insert(), found)
-        storage.close()
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.link(part, target)  # unlike a rename, never over a file that another process made meanwhile
-    except OSError as error:
-        raise StoreError(f"{target}: cannot write the copy: {error}") from None
-    finally:
-        for leftover in part.parent.glob(f"{part.name}*"):
-            leftover.unlink()
-    return rows
-
-
-def _as_sqlite(table: sa.Table, metadata: sa.MetaData) -> sa.Table:
-    """The table with types and indexes that SQLite knows."""
-    kinds: dict[str, Any] = {"JSON": sa.JSON(), "TEXT": sa.Text(), "INTEGER": sa.Integer()}
-    columns = []
-    for column in table.columns:
-        kind = kinds.get(column.type.__visit_name__.upper(), sa.Double())
-        keys = [sa.ForeignKey(key.target_fullname) for key in column.foreign_keys]
-        default = "" if isinstance(column.server_default, sa.DefaultClause) and not column.primary_key else None
-        columns.append(sa.Column(column.name, kind, *keys, primary_key=column.primary_key, nullable=column.nullable,
-                                 server_default=default))
-    fresh = sa.Table(table.name, metadata, *columns, sqlite_autoincrement=bool("id" in table.c))
-    for index in table.indexes:
-        sa.Index(index.name, *(fresh.c[column.name] for column in index.columns))
-    return fresh

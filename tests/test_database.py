@@ -4,72 +4,24 @@ import contextlib
 import math
 import multiprocessing
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import synthetic
 
-from emforce.database import Condition, Database, resolve
+from emforce import schema
+from emforce.copies import backup
+from emforce.database import Condition, Database, _is_newest, resolve
 from emforce.errors import InputError, StoreError
 from emforce.keys import key
-
-
-def _postgres_programs() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    on_path = shutil.which("initdb")
-    return found[-1].parent if found else Path(on_path).parent if on_path else None
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """A private PostgreSQL server on a socket of its own; it refuses to run as root."""
-    pytest.importorskip("psycopg2", reason="psycopg2 is not installed: pip install 'emforce[postgres]'")
-    programs = _postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL server programs (initdb) are not installed")
-    folder = Path(
-        tempfile.mkdtemp(prefix="emforce-pg-", dir="/tmp")
-    )  # short: socket paths have 107 characters
-    who = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
-    if who:
-        shutil.chown(folder, "nobody", "nogroup")
-    data = folder / "data"
-
-    def call(*command: str) -> None:
-        subprocess.run(command, check=True, capture_output=True, cwd=folder, timeout=60, **who)
-
-    call(str(programs / "initdb"), "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-sync")
-    settings = f"-k {folder} -c listen_addresses='' -c fsync=off -c shared_buffers=16MB"
-    call(str(programs / "pg_ctl"), "-D", str(data), "-w", "-l", str(folder / "log"), "-o", settings, "start")
-    try:
-        yield folder
-    finally:
-        call(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def location(request, tmp_path):
-    """An empty database of each kind."""
-    if request.param == "sqlite":
-        return str(tmp_path / "new" / "emforce.db")
-    folder = request.getfixturevalue("postgres")
-    import psycopg2
-
-    name = f"t{time.monotonic_ns()}"
-    with contextlib.closing(
-        psycopg2.connect(host=str(folder), user="tester", dbname="postgres")
-    ) as connection:
-        connection.autocommit = True
-        connection.cursor().execute(f"CREATE DATABASE {name}")
-    return f"postgresql://tester@/{name}?host={folder}"
+from emforce.materials import material
+from emforce.record import Record
+from emforce.reference import reference_records, store
 
 
 def test_round_trip_is_exact(location):
@@ -270,3 +222,102 @@ def test_default_location(monkeypatch):
     monkeypatch.setenv("EMFORCE_DB", "postgresql://me:secret@host/name")
     assert resolve().drivername == "postgresql+psycopg2"
     assert resolve("other.db").database == "other.db"
+
+
+def test_hops_join_the_best_of_each_group(location):
+    average = {"site": "hop average", "fraction": math.nan}
+    nothing = {"k_wind_uohm_cm": math.nan, "k_wind_sigma_parts_uohm_cm": {}}
+    diffusion = {"d0_m2_s": 1e-7, "d0_sigma_m2_s": 2e-8, "ea_eV": 0.7, "ea_sigma_eV": 0.05}
+    kinetics = {**average, **nothing, **diffusion, "method": "barriers"}
+    with Database(location, create=True) as database:
+        database.add_host(synthetic.host(preset="standard"))
+        database.add(synthetic.record(**average, k_wind_uohm_cm=-90.0))
+        best = database.add(synthetic.record(**average, k_wind_uohm_cm=-110.0, preset="standard"))
+        database.add(synthetic.record(**average, k_wind_uohm_cm=-70.0, preset="standard (host.sigma_eV=0.3)"))
+        database.add(synthetic.record())  # a site, no average
+        moved = database.add(synthetic.record(**kinetics))
+        database.add(synthetic.record(**average, metal="W", species="W", facet="110", k_wind_uohm_cm=50.0))
+        hops = database.hops(metal="Cu", facet="100")
+        assert len(hops) == 1 and len(database.hops()) == 2 and len(database.hops(metal="Au")) == 0
+        (row,) = hops.at(600.0, direct_model="nominal")
+    assert row["k_wind_uohm_cm"] == -110.0 and row["ea_eV"] == 0.7 and row["z_direct"] is None
+    assert {group: source["id"] for group, source in row["joined"].items()} == {"wind": best, "kinetics": moved}
+    rho = material("Cu").rho_uohm_cm(600.0)
+    assert row["z_star"] == pytest.approx(1 - 110 / rho) and row["direct_model"] == "nominal"
+    assert row["d_m2_s"] == pytest.approx(1e-7 * math.exp(-0.7 / (8.617333262e-5 * 600)))
+
+
+def test_published_rows_stay_apart_until_asked_for(location):
+    published = next(r for r in reference_records() if r.status == "literature")
+    doubtful = next(r for r in reference_records() if r.status == "unverified")
+    with Database(location, create=True) as database:
+        database.add(synthetic.record())
+        assert store(database, [published, doubtful, published]) == 2
+        assert [row["standing"] for row in database.rows()] == ["current"]
+        assert {row["standing"] for row in database.rows(everything=True)} == {"current", "literature", "unverified"}
+        (row,) = database.rows(standing=["literature"])
+        assert Record.from_document(row) == published
+
+
+def test_a_copy_restores_everything(location, tmp_path):
+    copy, empty = tmp_path / "copy.db", tmp_path / "empty"
+    with Database(location, create=True) as database:
+        database.add_host(synthetic.host())
+        database.add(synthetic.record())
+        database.add(synthetic.record(k_wind_uohm_cm=-120.0))
+        database.add(synthetic.failed(site="initial"))
+        before = database.rows(everything=True), database.host_rows(everything=True)
+        assert backup(location, copy) == 5  # with the schema version
+        with pytest.raises(StoreError, match="there already"):
+            backup(location, copy)
+        with pytest.raises(StoreError, match="empty"):
+            database.restore(copy)
+        assert database.rows(everything=True) == before[0]
+    with Database(empty, create=True) as fresh:
+        assert fresh.restore(copy) == 4
+        assert (fresh.rows(everything=True), fresh.host_rows(everything=True)) == before
+        assert fresh.add(synthetic.record(site="final", fraction=1.0)) == 4  # numbers go on where they were
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("new")) == ["copy.db", "empty"]
+
+
+def test_a_copy_goes_into_a_server_and_numbers_go_on(location, tmp_path):
+    with Database(tmp_path / "file.db", create=True) as database:
+        database.add_host(synthetic.host())
+        for turn in range(3):
+            database.add(synthetic.record(hop=f"hop-{turn}"))
+        rows = database.rows(everything=True)
+    with Database(location, create=True) as server:
+        server.restore(tmp_path / "file.db")
+        assert server.rows(everything=True) == rows
+        assert server.add(synthetic.record(hop="afterwards")) == 4
+        assert server.add_host(synthetic.host(metal="Au")) == 2
+
+
+def test_a_copy_is_taken_of_one_moment_while_others_write(location, tmp_path):
+    Database(location, create=True).close()
+    context = multiprocessing.get_context("spawn")
+    writer = context.Process(target=synthetic.write_many, args=(location, 0, 40))
+    writer.start()
+    copies = []
+    while writer.is_alive() and len(copies) < 20:
+        copies.append(tmp_path / f"copy-{len(copies)}.db")
+        backup(location, copies[-1])
+    writer.join(120)
+    assert writer.exitcode == 0 and copies
+    for copy in copies:
+        with Database(copy) as database:
+            hops = [row["hop"] for row in database.rows()]
+        assert hops == [f"hop-0-{turn}" for turn in range(len(hops))]
+
+
+def test_questions_use_the_indexes(tmp_path):
+    """The plan of a question for one hop: both the rows and what supersedes them are looked up, nothing is scanned."""
+    conditions = [Condition(key(name), "=", (value,)) for name, value in (("metal", "W"), ("facet", "110"))]
+    with Database(tmp_path / "emforce.db", create=True) as database, database._transaction() as connection:
+        found = sa.select(schema.records.c.id).where(*(c.clause(schema.records) for c in conditions))
+        found = found.where(schema.records.c.status.in_(["ok"]), _is_newest())
+        text = str(found.compile(connection, compile_kwargs={"literal_binds": True}))
+        steps = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+    assert any("records USING INDEX ix_records_hop (metal=? AND facet=?" in step for step in steps), steps
+    assert any("later USING" in step and "ix_records_identity" in step for step in steps), steps
+    assert not any(step.startswith("SCAN") for step in steps), steps

@@ -18,7 +18,8 @@ PACKAGE = Path(__file__).parent.parent / "emforce"
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("__init__", "units", "errors"),
     ("materials",),
-    ("presets", "settings", "keys", "progress", "provenance", "store"),
+    ("presets", "settings", "keys", "progress", "provenance", "store", "claims", "step_server"),
+    ("ledger", "runner"),
     # what to build
     ("spec",),
     ("hop",),
@@ -46,9 +47,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("cluster_profile",),
     ("batch",),
     ("clusters",),
+    ("steps",),
+    ("ground_state_jobs", "embedding_jobs"),
+    ("direct_jobs", "direct_plan"),
     ("jobs",),
     ("plan",),
+    ("pools",),
     ("farm",),
+    ("campaign",),
     # keeping: knows records, not jobs
     ("schema", "storage", "stored", "migrations.__init__", "migrations.env", "migrations.versions.__init__",
      "migrations.versions.v1_wind", "migrations.versions.v2_direct_kinetics_heat"),
@@ -63,6 +69,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("query",),
     ("audit",),
     ("assess",),
+    ("direct_assess",),
+    ("hop_records",),
     ("workflow",),
     ("relaxation",),
     # showing
@@ -71,9 +79,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # using: small models made from evaluated rows
     ("models.__init__", "models.parameters", "models.lattice"),
     ("models.continuum", "models.surface", "models.walkers", "models.terrace", "models.companions"),
+    ("models.kmc",),
     ("models.figures",),
     ("commands.__init__", "commands.options"),
-    ("commands.ask", "commands.calculate", "commands.keep", "commands.wires"),
+    ("commands.ask", "commands.model", "commands.calculate", "commands.campaign", "commands.keep", "commands.wires"),
     ("cli",),
     ("__main__",),
 )
@@ -83,7 +92,7 @@ GPAW_FILES = {"dft", "basis", "planewave", "connection"}
 PHYSICS_MAY_IMPORT = {"numpy", "scipy", "emforce"}
 #: beyond the order: records and queries must be readable where nothing was computed
 KEEPING = {"stored", "record", "database", "query", "audit", "plot", "export"}
-RUNNING = GPAW_FILES | {"jobs", "plan", "farm", "clusters", "workflow", "relaxation"}
+RUNNING = GPAW_FILES | {"jobs", "plan", "pools", "farm", "campaign", "clusters", "workflow", "relaxation"}
 SLOW = ("gpaw", "dask", "distributed", "sqlalchemy", "matplotlib", "pymatgen", "phonopy", "pandas")
 
 

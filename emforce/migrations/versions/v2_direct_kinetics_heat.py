@@ -39,7 +39,6 @@ def upgrade() -> None:
     op.drop_index("ix_records_identity", "records")
     op.create_index("ix_records_identity", "records", [*IDENTITY, "status", "id"])
     op.create_index("ix_records_hop", "records", ["metal", "facet", "site", "hop"])
-    op.create_index("ix_records_status", "records", ["status"])
     _hash_again()
     op.execute("UPDATE meta SET value = '2' WHERE name = 'schema_version'")
 

@@ -147,15 +147,19 @@ def average(images: Sequence[Assessed], fractions: Sequence[float], symmetric: b
 
     parts = {name: mean([i.parts[name] for i in images]) for name in images[0].parts}
     ks = [i.k for i in images]
-    if len(images) == 2:
-        parts["path"] = abs(ks[1] - ks[0]) / 6
-    else:
-        coarse = [(f, k) for f, k in zip(fractions, ks, strict=True) if abs(f * 2 - round(f * 2)) < 1e-6]
-        parts["path"] = abs(hop_average(np.array([f for f, _ in coarse]), np.array([k for _, k in coarse]), symmetric)
-                            - mean(ks)) / 3
+    parts["path"] = path_error(fractions, ks, symmetric)
     window = np.array([mean([i.k_of_energy[e] for i in images]) for e in range(len(images[0].k_of_energy))])
     return Assessed(mean(ks), np.full((3, 3), NAN), parts, window, max(i.asymmetry for i in images),
                     max(i.condition for i in images))
 
 
-__all__ = ["Assessed", "assess_images", "average", "stiffness", "tensors"]
+def path_error(fractions: Sequence[float], values: Sequence[float], symmetric: bool) -> float:
+    """Error of a hop average by straight lines: a parabola through three points, or the points between left out."""
+    if len(values) == 2:
+        return abs(values[1] - values[0]) / 6
+    coarse = [(f, k) for f, k in zip(fractions, values, strict=True) if abs(f * 2 - round(f * 2)) < 1e-6]
+    few = hop_average(np.array([f for f, _ in coarse]), np.array([k for _, k in coarse]), symmetric)
+    return abs(few - hop_average(np.array(fractions), np.array(values), symmetric)) / 3
+
+
+__all__ = ["Assessed", "assess_images", "average", "path_error", "stiffness", "tensors"]

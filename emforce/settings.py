@@ -108,6 +108,24 @@ class Embedding:
 
 
 @dataclass(frozen=True)
+class Direct:
+    """The direct valence.
+
+    Attributes
+    ----------
+    compute : whether to compute it; the wind force does not need it
+    omegas_eV : hbar/tau at which the whole response is computed, five or more
+    radius_A : of the region
+    mesh_share : k-points of the response along each axis, as a share of those of the wind's tables
+    """
+
+    compute: bool
+    omegas_eV: tuple[float, ...]
+    radius_A: float
+    mesh_share: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of a run, and the name of the preset they came from with what was changed."""
 
@@ -117,16 +135,17 @@ class Settings:
     dft: GroundStates
     host: HostSums
     embedding: Embedding
+    direct: Direct
 
     @property
     def digest(self) -> str:
         """Content hash of all numbers in here, whatever the preset is called."""
-        data = {name: asdict(getattr(self, name)) for name in ("structure", "dft", "host", "embedding")}
+        data = {name: asdict(getattr(self, name)) for name in _SECTIONS}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding}
-_POSITIVE = {"layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations", "matrix_kpts",
+_SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding, "direct": Direct}
+_POSITIVE = {"radius_A", "mesh_share", "layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations", "matrix_kpts",
              "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",
              "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
@@ -164,6 +183,9 @@ def load_settings(preset: str, overrides: Mapping[str, object] | None = None) ->
         sections[section] = kind(**{f.name: _value(f"{section}.{f.name}", f.name, f.type, table[f.name]) for f in fields(kind)})
     settings = Settings(preset, tuple(sorted((k, _plain(v)) for k, v in changes.items())), **sections)
     _check_embedding(settings.embedding)
+    omegas = settings.direct.omegas_eV
+    if len(set(omegas)) < 5 or min(omegas) <= 0:
+        raise InputError("direct.omegas_eV", omegas, "five or more different energies above zero")
     return settings
 
 

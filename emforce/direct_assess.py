@@ -1,0 +1,122 @@
+"""From the responses of the direct valence to values with uncertainties.
+
+Z_direct of an image is the component along the hop of its tensor after the symmetry of its site has been applied. Named parts
+of its sigma, a part that was not estimated being nan:
+
+    drift      what the split of Z(tau) into tau m and Z_direct leaves open: its change when the polynomial in hbar/tau loses its
+               last power or the data the smallest or the largest hbar/tau
+    basis      relative error of the host against plane waves, as for K, times |Z_direct|
+    path       (hop average only) as for K
+
+Where the drift exceeds |Z_direct| there is no single value: the interval Z_direct -+ drift is served.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from emforce import units
+from emforce.assess import path_error
+from emforce.physics.symmetry import known_part
+from emforce.physics.wind import hop_average
+
+NAN = math.nan
+#: what a sigma of Z_direct leaves out unless a run varies it
+NOT_ESTIMATED = ("fermi_energy", "region", "layers", "geometry")
+
+
+@dataclass(frozen=True)
+class DirectValue:
+    """Direct valence of one image, or of the hop average.
+
+    Attributes
+    ----------
+    value : Z_direct along the hop
+    parts : named parts of its uncertainty; nan: not estimated
+    tensor : (3, 3), nan where not computed (the hop average has none)
+    omegas, total : (n,) hbar/tau, eV, and Z along the hop
+    sea : Fermi-sea part at the smallest hbar/tau, a diagnostic that depends on the basis
+    k : uOhm cm along the hop, the K that the response itself has in what grows with tau
+    condition : largest condition number
+    """
+
+    value: float
+    parts: dict[str, float]
+    tensor: np.ndarray
+    omegas: np.ndarray
+    total: np.ndarray
+    sea: float
+    k: float
+    condition: float
+
+    @property
+    def sigma(self) -> float:
+        """The parts that were estimated, in quadrature."""
+        return math.hypot(*(p for p in self.parts.values() if not math.isnan(p)))
+
+    @property
+    def is_interval(self) -> bool:
+        """Whether the drift exceeds the value."""
+        return not self.parts["drift"] <= abs(self.value)
+
+    def fields(self) -> dict[str, Any]:
+        """Fields of a record."""
+        found: dict[str, Any] = {
+            "z_direct_sigma_parts": self.parts,
+            "z_direct_tensor": self.tensor,
+            "z_total_of_tau": {"hbar_over_tau_eV": self.omegas, "values": self.total},
+            "z_fermi_sea": self.sea,
+        }
+        if self.is_interval:
+            return found | {"z_direct_low": self.value - self.sigma, "z_direct_high": self.value + self.sigma}
+        return found | {"z_direct": self.value, "z_direct_sigma": self.sigma}
+
+
+def assess_direct(
+    direct: Mapping[str, Any], bulk: Mapping[str, Any], axes: Sequence[Sequence[int]], rotations: Sequence[np.ndarray]
+) -> list[DirectValue]:
+    """Values of all images from the finished steps `direct` and `bulk`.
+
+    Parameters
+    ----------
+    axes : per image, force axes that were computed
+    rotations : per image, rotations of its site
+    """
+    scale = bulk["volume"] / bulk["n"] / units.uohm_cm
+    omegas = np.array(direct["omegas"])
+    check = bulk.get("check")
+    relative = NAN if check is None else max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1))
+    smallest = int(omegas.argmin())
+    found = []
+    for image, own, turns in zip(direct["images"], axes, rotations, strict=True):
+        def tensor(rows: Any, own: Sequence[int] = own, turns: np.ndarray = turns) -> np.ndarray:
+            raw = np.array(rows, dtype=float)
+            return known_part(list(own), np.array([raw[a] for a in own]), turns)
+
+        z = tensor(image["z_direct"])
+        value = float(z[0, 0])
+        parts = {"drift": float(np.array(image["z_direct_sigma"], dtype=float)[0, 0]), "basis": relative * abs(value)}
+        parts |= dict.fromkeys(NOT_ESTIMATED, NAN)
+        total = np.array([tensor(t)[0, 0] for t in image["total"]])
+        found.append(DirectValue(value, parts, z, omegas, total, float(tensor(image["sea"][smallest])[0, 0]),
+                                 float(tensor(image["m"])[0, 0]) * scale, float(image["condition"])))
+    return found
+
+
+def average_direct(values: Sequence[DirectValue], fractions: Sequence[float], symmetric: bool) -> DirectValue:
+    """The average along the hop; parts are averaged as they are, the error of an image being that of its neighbours too."""
+    s = np.asarray(fractions)
+
+    def mean(numbers: Sequence[float]) -> float:
+        return hop_average(s, np.asarray(numbers, dtype=float), symmetric)
+
+    parts = {name: mean([v.parts[name] for v in values]) for name in values[0].parts}
+    parts["path"] = path_error(fractions, [v.value for v in values], symmetric)
+    total = np.array([mean([v.total[i] for v in values]) for i in range(len(values[0].omegas))])
+    return DirectValue(mean([v.value for v in values]), parts, np.full((3, 3), NAN), values[0].omegas, total,
+                       mean([v.sea for v in values]), mean([v.k for v in values]), max(v.condition for v in values))

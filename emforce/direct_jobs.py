@@ -1,0 +1,140 @@
+"""The steps of the direct valence, after the ground states.
+
+    dipoles    d of a host's basis: geometry alone
+    mover      one image: what its atoms change in the response, from its matrices and its basis' dipole and displacement matrices
+    response   Z of all images of a hop at one hbar/tau, in one host; the host's kernels are shared by the images
+    direct     all hbar/tau joined: tau m and Z_direct, the document that `emforce.direct_assess` reads
+
+A response costs a second or two per image and pair of energies; every hbar/tau is a step, so that one hop uses all cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from emforce.embedding_jobs import defect_geometry, image_perturbation, nulls, shift_between
+from emforce.ground_state_jobs import dft_settings
+from emforce.physics.direct import Accuracy, embedded_mover, embedded_responses, split
+from emforce.physics.direct_embedding import EmbeddedMover, Host
+from emforce.physics.embedding import RegionSites
+from emforce.physics.fermi import band_energies, fermi_energy, half_mesh
+from emforce.physics.perturbation import Perturbation
+from emforce.physics.position import Connection
+from emforce.steps import Document, Laps, document_atoms, load_matrices
+from emforce.store import Finished, Store, save_arrays
+
+#: numbers of a perturbation that are no arrays
+_SCALARS = ("new_orbitals", "alignment", "far_deviation", "curvature")
+
+
+def dipoles(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `dipoles`: overlap and d of a host at their true translations."""
+    from emforce.connection import connection, setups_for
+
+    atoms = document_atoms(inputs["atoms"])
+    # the translations of the host's matrices count from where GPAW has the atoms
+    atoms.positions = load_matrices(needs["host"]).positions
+    made = connection(setups_for(atoms, dft_settings(inputs, store)), atoms)
+    names = ("cell", "positions", "orbitals", "R", "s", "d")
+    save_arrays(folder, {name: getattr(made, name) for name in names}, "dipoles.npz")
+    return {"translations": len(made.R)}
+
+
+def load_dipoles(step: Finished) -> Connection:
+    """Read what the step `dipoles` wrote."""
+    a = step.arrays("dipoles.npz")
+    return Connection(a["cell"], a["positions"], a["orbitals"], a["R"], a["s"], a["d"])
+
+
+def mover(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `mover`: an `EmbeddedMover` of one image."""
+    from emforce.connection import connection, setups_for
+
+    laps = Laps()
+    host, image = load_matrices(needs["host"]), inputs["image"]
+    changed = image_perturbation(inputs, needs, image, host, inputs["reach"])
+    laps.end("perturbation")
+    atoms = document_atoms(image["atoms"])
+    setups = setups_for(atoms, dft_settings(inputs, store))
+    own = connection(setups, atoms, (image["mover"],), curvature=True)
+    laps.end("connection")
+    made = embedded_mover((host, load_dipoles(needs["dipoles"])), own, defect_geometry(inputs, image), changed,
+                          float(setups[image["mover"]].Nv), inputs["reach"])
+    save_mover(folder, made)
+    laps.end("mover")
+    return {"valence": made.valence, "far_deviation": changed.far_deviation, "timing": laps.seconds}
+
+
+def save_mover(folder: Path, made: EmbeddedMover) -> None:
+    """Write everything about a mover."""
+    p = made.perturbation
+    arrays: dict[str, np.ndarray] = {"valence": np.array(made.valence)}
+    arrays |= {name: getattr(made, name) for name in ("positions", "d_change", "a", "m0")}
+    for field in fields(p):
+        value = getattr(p, field.name)
+        if isinstance(value, RegionSites):
+            arrays |= {f"{field.name} cells": value.cells, f"{field.name} atoms": value.atoms}
+        else:
+            arrays[field.name] = np.array(value)
+    save_arrays(folder, arrays, "mover.npz")
+
+
+def load_mover(step: Finished) -> EmbeddedMover:
+    """Read what `save_mover` wrote."""
+    arrays = step.arrays("mover.npz")
+    values: dict[str, object] = {}
+    for field in fields(Perturbation):
+        if field.name in ("sites", "removed"):
+            values[field.name] = RegionSites(arrays[f"{field.name} cells"], arrays[f"{field.name} atoms"])
+        else:
+            value = arrays[field.name]
+            values[field.name] = value.item() if field.name in _SCALARS else value
+    return EmbeddedMover(Perturbation(**values), arrays["positions"], arrays["d_change"], arrays["a"],  # type: ignore[arg-type]
+                         arrays["m0"], float(arrays["valence"]))
+
+
+def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `response`: Z and its parts of every image, [force][field], null along an axis that was not computed."""
+    laps = Laps()
+    thin = load_matrices(needs["host"])
+    thick = load_matrices(needs["thick"]) if "thick" in needs else thin
+    mapping = np.array(inputs["atoms"]) if "thick" in needs else None
+    shift = 0.0 if mapping is None else shift_between(thin, thick, mapping)
+    host = Host(thick, load_dipoles(needs["dipoles"]), tuple(inputs["axes"]), mapping, shift)
+    movers = [load_mover(needs[name]) for name in inputs["movers"]]
+    laps.end("reading")
+    electrons = needs["thick" if "thick" in needs else "host"].values["electrons"]
+    x, y, z = inputs["mesh"]
+    level = fermi_energy(band_energies(thick, half_mesh((x, y, z))), electrons, inputs["sigma"])
+    laps.end("fermi_energy")
+    accuracy = Accuracy((x, y, z), inputs["radius"])
+    found = embedded_responses(host, movers, level, inputs["omega"], accuracy, inputs["smallest"])
+    laps.end("response")
+    return {
+        "omega": inputs["omega"],
+        "fermi_energy": level,
+        "images": [
+            {name: nulls(getattr(r, name)) for name in ("total", "static", "surface", "sea")} | {"condition": condition}
+            for r, condition in found
+        ],
+        "timing": laps.seconds,
+    }
+
+
+def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `direct`: per image [hbar/tau][force][field] of Z and its parts, and their split."""
+    runs = [needs[name].values for name in inputs["responses"]]
+    omegas = np.array([run["omega"] for run in runs])
+    images = []
+    for i in range(len(runs[0]["images"])):
+        entry: Document = {name: [run["images"][i][name] for run in runs] for name in ("total", "static", "surface", "sea")}
+        entry["condition"] = max(run["images"][i]["condition"] for run in runs)
+        parts = split(omegas, np.array(entry["total"], dtype=float))
+        entry |= {"m": nulls(parts.m), "m_sigma": nulls(parts.m_sigma), "z_direct": nulls(parts.z_direct),
+                  "z_direct_sigma": nulls(parts.sigma), "drift": [nulls(d) for d in parts.drift]}
+        images.append(entry)
+    return {"omegas": omegas.tolist(), "fermi_energy": runs[0]["fermi_energy"], "images": images}

@@ -1,0 +1,103 @@
+"""Values of the direct valence from responses whose split is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import synthetic
+
+from emforce.direct_assess import NOT_ESTIMATED, DirectValue, assess_direct, average_direct
+from emforce.direct_jobs import direct
+from emforce.units import uohm_cm
+
+OMEGAS = (0.1, 0.15, 0.2, 0.3, 0.4)
+M, Z_DIRECT = np.diag([-1.2, -0.8, 0.3]), np.array([[0.4, 0.1, 0.0], [0.0, -0.2, 0.0], [0.0, 0.0, 0.7]])
+BULK = {"volume": 12.0, "n": 4.0, "check": {"dos_ratio": 1.02, "omega_p_ratio": 0.98}}
+
+
+class Finished:
+    def __init__(self, values):
+        self.values = values
+
+
+def response(omega: float, z: np.ndarray, curve: float = 0.0) -> Finished:
+    total = M / omega + z + curve * omega
+    image = {"total": total.tolist(), "static": z.tolist(), "surface": (M / omega).tolist(),
+             "sea": (curve * omega * np.eye(3)).tolist(), "condition": 10.0 + omega}
+    return Finished({"omega": omega, "fermi_energy": 5.0, "images": [image, image]})
+
+
+def joined(curve: float = 0.0) -> dict:
+    needs = {f"response {w:g}": response(w, Z_DIRECT, curve) for w in OMEGAS}
+    return direct({"responses": list(needs)}, needs, None, None, None)
+
+
+def values(curve: float = 0.0, rotations: np.ndarray | None = None) -> list[DirectValue]:
+    turns = np.eye(3)[None] if rotations is None else rotations
+    return assess_direct(joined(curve), BULK, [(0, 1, 2), (0,)], [turns, np.eye(3)[None]])
+
+
+def test_the_split_comes_back_with_its_parts():
+    first = values(curve=0.3)[0]
+    assert first.tensor == pytest.approx(Z_DIRECT, abs=1e-9)
+    assert first.value == pytest.approx(0.4, abs=1e-9)
+    assert first.parts["drift"] == pytest.approx(0.0, abs=0.05)
+    assert first.parts["basis"] == pytest.approx(0.4 * max(0.02, 1 - 0.98**2))
+    assert all(math.isnan(first.parts[name]) for name in NOT_ESTIMATED)
+    assert first.sigma == pytest.approx(math.hypot(first.parts["drift"], first.parts["basis"]))
+    assert first.k == pytest.approx(M[0, 0] * BULK["volume"] / BULK["n"] / uohm_cm)
+    assert first.total == pytest.approx([M[0, 0] / w + 0.4 + 0.3 * w for w in OMEGAS])
+    assert first.sea == pytest.approx(0.3 * min(OMEGAS))
+    assert first.condition == pytest.approx(10.4)
+
+
+def test_a_force_axis_that_was_not_computed_stays_unknown():
+    second = values()[1]
+    assert second.value == pytest.approx(0.4)
+    assert np.isnan(second.tensor[1]).all()
+
+
+def test_the_site_symmetry_is_applied():
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turns = np.array([np.linalg.matrix_power(quarter, n) for n in range(4)])
+    first = values(rotations=turns)[0]
+    assert first.tensor[0, 0] == pytest.approx(0.5 * (0.4 - 0.2))
+    assert first.tensor[0, 0] == pytest.approx(first.tensor[1, 1])
+
+
+def known(value: float, drift: float) -> DirectValue:
+    nothing = np.full((3, 3), math.nan)
+    return DirectValue(value, {"drift": drift, "basis": 0.0}, nothing, np.array(OMEGAS), np.full(5, value), 0.1, -100.0, 5.0)
+
+
+@pytest.mark.parametrize("drift", [0.5, 1.5])
+def test_a_drift_beyond_the_value_makes_an_interval(drift):
+    value = known(1.0, drift)
+    fields = value.fields()
+    record = synthetic.record(**fields)
+    if drift > 1.0:
+        assert value.is_interval
+        assert (record.z_direct_low, record.z_direct_high) == pytest.approx((-0.5, 2.5))
+        assert math.isnan(record.z_direct)
+    else:
+        assert record.z_direct == 1.0
+        assert record.z_direct_sigma == pytest.approx(0.5)
+        assert math.isnan(record.z_direct_low)
+    assert record.z_total_of_tau["hbar_over_tau_eV"] == pytest.approx(OMEGAS)
+
+
+def test_a_drift_that_is_not_known_makes_an_interval_too():
+    assert known(1.0, math.nan).is_interval
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_hop_average(symmetric):
+    images = [known(1.0, 0.2), known(4.0, 0.4)]
+    mean = average_direct(images, [0.0, 0.5] if symmetric else [0.0, 1.0], symmetric)
+    assert mean.value == pytest.approx(2.5)
+    assert mean.parts["drift"] == pytest.approx(0.3)
+    assert mean.parts["path"] == pytest.approx(0.5)
+    assert mean.total == pytest.approx(np.full(5, 2.5))
+    assert np.isnan(mean.tensor).all()

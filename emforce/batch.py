@@ -14,6 +14,7 @@ import os
 import random
 import re
 import shlex
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from distributed import WorkerPlugin
 from distributed.core import Status
 
-from emforce.cluster_profile import Profile, worker_resources
+from emforce.cluster_profile import LEAST_TCP_S, Profile, worker_resources
 from emforce.errors import EmforceError, InputError
 
 #: environment variable that tells a worker when its batch job ends, seconds since 1970
@@ -69,7 +70,7 @@ def _prologue(profile: Profile) -> list[str]:
     settings = {
         "DASK_DISTRIBUTED__WORKER__DAEMON": "False",
         "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": f"{times.connect_s:g}s",
-        "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": f"{times.connect_s:g}s",
+        "DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": f"{max(times.connect_s, LEAST_TCP_S):g}s",
         # steps are processes of their own, with their own limit; a paused worker is one that leaves
         **{f"DASK_DISTRIBUTED__WORKER__MEMORY__{part}": "False" for part in ("TARGET", "SPILL", "PAUSE", "TERMINATE")},
     }
@@ -79,6 +80,8 @@ def _prologue(profile: Profile) -> list[str]:
         f"cd {shlex.quote(os.getcwd())} || exit 1",
         *profile.environment.prologue,
         *(f"export {name}={shlex.quote(value)}" for name, value in exports.items()),
+        # a worker without it would come, fail and come again
+        f"{shlex.quote(profile.environment.python or sys.executable)} -c 'import emforce' || exit 1",
     ]
 
 

@@ -23,6 +23,8 @@ KINDS = ("local", *BATCH)
 #: classes of steps: tables and sums of seconds; ground states of GPAW; Green functions of the embedding
 STEP_CLASSES = ("light", "scf", "embedding")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: Dask does not work with a shorter time-out of an open connection
+LEAST_TCP_S = 30.0
 #: resident memory of a worker with its nanny
 WORKER_GIB = 0.5
 _GIB = 2**30

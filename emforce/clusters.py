@@ -20,6 +20,7 @@ from typing import Any
 from emforce.cluster_profile import (
     BATCH,
     KINDS,
+    LEAST_TCP_S,
     STEP_CLASSES,
     Profile,
     StepLimits,
@@ -174,7 +175,7 @@ def _dask_settings(profile: Profile) -> dict[str, object]:
         # a step may start processes of its own
         "distributed.worker.daemon": False,
         "distributed.comm.timeouts.connect": f"{times.connect_s}s",
-        "distributed.comm.timeouts.tcp": f"{times.connect_s}s",
+        "distributed.comm.timeouts.tcp": f"{max(times.connect_s, LEAST_TCP_S)}s",
         # a step that no worker takes fails after this time, with its reason; Dask itself would wait for ever
         "distributed.scheduler.no-workers-timeout": f"{times.queue_wait_s}s",
         # steps are long: ask for a worker for each, not for one worker per ten unknown steps of half a second

@@ -12,6 +12,7 @@ import types
 
 import pytest
 import synthetic
+import yaml
 
 import emforce
 from emforce import cli
@@ -98,6 +99,56 @@ def test_query_json_and_csv(capsys, stored):
     ]
 
 
+def test_query_yaml_is_the_same_as_json(capsys, stored):
+    answers = [call(capsys, "query", "--format", kind, "--db", stored)[1] for kind in ("json", "yaml")]
+    assert yaml.safe_load(answers[1]) == json.loads(answers[0])
+
+
+def test_query_ranks_wires_and_models(capsys, stored):
+    options = ["-T", "600", "--wire-diameter-nm", "8", "--direct-model", "nominal", "--sort=-z_star", "--db", stored]
+    code, out, err = call(capsys, "query", *options, "--format", "json")
+    rows = json.loads(out)
+    assert (code, err) == (0, "") and len(rows) == 3
+    assert [row["rank_value"] for row in rows] == sorted((-row["z_star"] for row in rows), reverse=True)
+    assert rows[-1]["metal"] == "W" and rows[-1]["z_direct_used"] == 6.0 and rows[-1]["wire_diameter_nm"] == 8.0
+    code, out, err = call(capsys, "query", *options)
+    assert code == 0 and "Z*" in out.splitlines()[0] and "nominal" in out and "rank" in out
+    # without a direct part there is no total, and the ranking says so
+    code, out, err = call(capsys, "query", "--sort", "|z_star|*D", "--db", stored)
+    assert code == 0 and "no row has z_star, d_m2_s" in err and "Z*" not in out
+
+
+def test_published_values_beside_ours(capsys, stored):
+    assert call(capsys, "reference", "--store", "--db", stored)[0] == 0
+    code, out, _ = call(capsys, "query", "metal=W", "facet=110", "--literature", "--format", "json", "--db", stored)
+    rows = json.loads(out)
+    assert code == 0 and {row["standing"] for row in rows} == {"current", "literature"}
+    assert sorted(row["ea_eV"] for row in rows if row["source"]) == pytest.approx([0.6938, 0.95], abs=1e-4)
+    code, out, err = call(capsys, "query", "status=unverified", "metal=Au", "-T", "600", "--db", stored)
+    assert code == 0 and "unverified" in out and "other temperatures than asked for: Au 1123 to 1273 K" in err
+    assert call(capsys, "reference")[0] == 0
+
+
+def test_backup_restore_migrate(capsys, stored, tmp_path):
+    copy, again = str(tmp_path / "copy.db"), str(tmp_path / "again.db")
+    assert call(capsys, "backup", copy, "--db", stored)[0] == 0
+    assert call(capsys, "restore", copy, "--db", again)[0] == 0
+    assert call(capsys, "query", "--all", "--db", again)[1] == call(capsys, "query", "--all", "--db", stored)[1]
+    code, out, err = call(capsys, "restore", copy, "--db", again)
+    assert (code, out) == (1, "") and len(err.splitlines()) == 1 and "empty" in err
+    code, out, err = call(capsys, "restore", str(tmp_path / "none.db"), "--db", str(tmp_path / "not made.db"))
+    assert code == 1 and "no such copy" in err and not (tmp_path / "not made.db").exists()
+    assert call(capsys, "migrate", "--db", stored)[1] == "schema version 2 already\n"
+
+
+def test_an_older_database_is_one_line(capsys, stored):
+    with Database(stored) as database, database._transaction(write=True) as connection:
+        connection.exec_driver_sql("UPDATE meta SET value = '1'")
+    for command in ("query", "check", "plot"):
+        code, out, err = call(capsys, command, "--db", stored)
+        assert (code, out) == (2, "") and len(err.splitlines()) == 1 and "emforce migrate" in err
+
+
 def test_query_all_marks_what_is_not_served(capsys, stored):
     _, out, _ = call(capsys, "query", "--all", "--db", stored)
     assert len(out.splitlines()) == 2 + 5
@@ -144,6 +195,18 @@ BAD = [
     (["query", "metal=Cu", "-T", "5000"], "temperature"),
     (["query", "--format", "xml"], "format"),
     (["query", "--db", "mysql://a/b"], "--db"),
+    (["query", "k_wind_uohm_cm<-5e-8 ohm m"], "a number in µΩ cm, without the unit"),
+    (["query", "-T", "600C"], "temperature"),
+    (["query", "--sort", "foo*2"], "foo"),
+    (["query", "--sort", "z_wind*("], "--sort"),
+    (["query", "--direct-model", "guess"], "direct-model"),
+    (["query", "--wire-diameter-nm", "-5"], "wire diameter"),
+    (["query", "--wire-diameter-nm", "5", "--specularity", "2"], "specularity"),
+    (["query", "--reflection", "0.3"], "--wire-diameter-nm"),
+    (["query", "--best", "--all"], "not allowed with"),
+    (["query", "--best", "site=saddle"], "site"),
+    (["migrate", "--db", "mysql://a/b"], "--db"),
+    (["backup"], "file"),
     (["plot", "z_wind<0"], "filter"),
     (["plot", "--kind", "pie"], "kind"),
     (["plot", "--format", "gif"], "format"),

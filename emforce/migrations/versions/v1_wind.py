@@ -39,14 +39,17 @@ def _columns(blocks: tuple[tuple[str, str], ...]) -> list[sa.Column[Any]]:
     return [sa.Column(name, kinds[kind], nullable=kind == "number") for kind, names in blocks for name in names.split()]
 
 
+def _numbered() -> list[sa.Column[Any]]:
+    number = sa.Column("id", sa.Integer, primary_key=True, autoincrement=True)
+    return [number, sa.Column("content_hash", sa.Text, nullable=False)]
+
+
 def upgrade() -> None:
     """Make the tables."""
     op.create_table("meta", sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.Text))
-    number = sa.Column("id", sa.Integer, primary_key=True, autoincrement=True)
-    content = sa.Column("content_hash", sa.Text, nullable=False)
-    op.create_table("hosts", number, content, *_columns(HOSTS), sqlite_autoincrement=True)
+    op.create_table("hosts", *_numbered(), *_columns(HOSTS), sqlite_autoincrement=True)
     host = sa.Column("host_id", sa.Integer, sa.ForeignKey("hosts.id"), nullable=True)
-    op.create_table("records", number.copy(), content.copy(), host, *_columns(RECORDS), sqlite_autoincrement=True)
+    op.create_table("records", *_numbered(), host, *_columns(RECORDS), sqlite_autoincrement=True)
     op.create_index("ix_hosts_identity", "hosts", HOST_IDENTITY)
     op.create_index("ix_records_identity", "records", RECORD_IDENTITY)
     op.execute("INSERT INTO meta (name, value) VALUES ('schema_version', '1')")

@@ -106,7 +106,7 @@ def _continuum(options: argparse.Namespace) -> int:
     _show([("parameter", "value", "source"), *p.table()])
     from ..models.figures import line_figure
 
-    data = [(t, x, s) for t, row_ in zip(found.time_s, found.stress_MPa, strict=True)
+    data = [(t, x, s) for t, row_ in zip(found.time_s[::6], found.stress_MPa[::6], strict=True)
             for x, s in zip(found.x_um, row_, strict=True)]
     _write(options, f"model-continuum-{p.metal}", line_figure(p, line, found, options.critical_MPa),
            ("time_s", "x_um", "stress_MPa"), data, "stress > 0: tension; x along the conventional current")

@@ -97,7 +97,8 @@ def kmc_figure(runs: Sequence[MetalRun]) -> Figure:
         lasted = ", ".join(f"{run.drift.time[-1].mean():.3g}/Γ0 ({run.parameters.metal})" for run in runs)
         text = f"{_SIGN} The field is along +x, j = {j:.3g} MA/cm² (far above an experiment's; the drift is linear in it). " \
                "Left: single adatoms; lines: closed form, bars: one standard error. Right: an island; filled: pattern of the " \
-               f"steps, open: mean of all atoms; runs of {lasted}; bonds are settings of the model (docs/models.md)."
+               f"steps, open: mean of all atoms; runs of {lasted}; bonds are settings of the model (docs/models.md). " \
+               "The axis is linear between -0.3 and 0.3."
         figure, (left, right) = _figure(2, text)
         bias = np.linspace(-1, 1, 41) * 1.15 * max(abs(run.work_kT) for run in runs)
         shown: set[str] = set()
@@ -172,7 +173,7 @@ def _arrow(axis: Any, middle: tuple[float, float], half: float, name: str, colou
     x, y = middle
     if half:
         axis.annotate("", (x + half, y), (x - half, y), arrowprops={"arrowstyle": "->", "color": colour})
-        axis.text(x, y, name, fontsize=7.5, color=colour, ha="center", va="bottom")
+        axis.annotate(name, (x, y), (0, 3), textcoords="offset points", fontsize=7.5, color=colour, ha="center", va="bottom")
 
 
 def _chi(parameters: SurfaceParameters, wire: Wire) -> float:

@@ -204,13 +204,13 @@ class Record(Stored):
         self._freeze_table("z_total_of_tau", TAU_COLUMNS)
         self._freeze_table("q_of_temperature", HEAT_COLUMNS)
         object.__setattr__(self, "kinetics_details", json.loads(json.dumps(dict(self.kinetics_details))))
+        self._check_numbers()  # before the checks of a served record, which are about what may be missing
         super().__post_init__()
         self._match("site", _SITE, SITES)
         self._match("species", SYMBOL, "a chemical symbol")
         self._one_of("q_condition", Q_CONDITIONS)
         if not math.isnan(self.fraction) and not 0 <= self.fraction <= 1:
             raise InputError("fraction", self.fraction, "0 to 1")
-        self._check_numbers()
 
     def _check_numbers(self) -> None:
         """Signs and orders that hold whatever the status."""
@@ -245,7 +245,7 @@ class Record(Stored):
         if not literature:
             found += [Check(f"{name} and its sigma are finite", float(self._has_sigma(name)), 1.0, ">=")
                       for name in self.values()]
-        found += self._sums()
+            found += self._sums()
         needed = LITERATURE if literature else PROVENANCE if "k_wind_uohm_cm" in self.values() else ORIGIN
         missing = [name for name in needed if not self.provenance.get(name)]
         if literature and not self.source:

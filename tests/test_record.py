@@ -162,3 +162,59 @@ def test_what_fails_cannot_be_ok(changes, message):
 def test_preset_label():
     assert preset_label("quick", {}) == "quick"
     assert preset_label("quick", {"mesh": 48, "delta": 0.02}) == "quick (delta=0.02, mesh=48)"
+
+
+NOTHING = {"k_wind_uohm_cm": math.nan, "k_wind_sigma_parts_uohm_cm": {}}
+DIRECT = {"z_direct": 0.4, "z_direct_sigma_parts": {"drift": 0.3, "smearing": 0.4}, "z_direct_low": -0.1, "z_direct_high": 0.9,
+          "z_direct_tensor": np.diag([0.4, 0.5, math.nan]), "z_fermi_sea": 1.2,
+          "z_total_of_tau": {"hbar_over_tau_eV": [0.05, 0.1], "values": [-20.0, -9.0]}}  # fmt: skip
+KINETICS = {"barrier_eV": 0.5, "barrier_sigma_eV": 0.02, "nu0_THz": 3.0, "nu0_sigma_THz": 0.5, "d0_m2_s": 1e-7,
+            "d0_sigma_m2_s": 2e-8, "ea_eV": 0.5, "ea_sigma_eV": 0.02, "kinetics_condition": "adatom",
+            "kinetics_details": {"imaginary modes": 1, "neighbours": [3, 9]}}  # fmt: skip
+HEAT = {"q_of_temperature": {"temperature_K": [300, 600], "q_star_eV": [0.1, math.nan], "q_star_sigma_eV": [0.02, math.nan]},
+        "q_lattice_low_eV": -0.5, "q_lattice_high_eV": 0.5, "q_condition": "J=0"}  # fmt: skip
+
+
+@pytest.mark.parametrize("group", [DIRECT, KINETICS, HEAT], ids=["direct", "kinetics", "heat"])
+def test_each_group_alone_or_beside_the_wind_keeps_every_bit(group):
+    for item in (synthetic.record(**group), synthetic.record(**NOTHING, **group)):
+        back = Record.from_document(json.loads(json.dumps(item.document(), allow_nan=False)))
+        assert back == item and back.content_hash == item.content_hash and back.status == "ok"
+        assert all(check.passed for check in item.consistency())
+
+
+def test_a_key_that_is_not_there_does_not_change_the_hash():
+    document = synthetic.record().document()
+    for key in KEYS:
+        if key.stored and key.since > 1:
+            assert document[key.name] in (None, "")
+    assert synthetic.record(**DIRECT).content_hash != synthetic.record().content_hash
+
+
+def test_a_direct_valence_that_drifts_is_an_interval():
+    item = synthetic.record(**NOTHING, z_direct_low=-1.0, z_direct_high=2.0)
+    assert item.status == "ok" and math.isnan(item.z_direct) and item.values() == ("z_direct_low",)
+
+
+@pytest.mark.parametrize(
+    "changes, error, word",
+    [
+        ({**NOTHING}, CheckError, "finite"),
+        ({"z_direct": 0.4}, CheckError, "z_direct and its sigma"),
+        ({"barrier_eV": 0.4}, CheckError, "barrier_eV and its sigma"),
+        ({"q_of_temperature": {"temperature_K": [300.0], "q_star_eV": [0.1]}}, CheckError, "q_star_eV and its sigma"),
+        ({**DIRECT, "z_direct_sigma": 0.6}, CheckError, "quadrature"),
+        ({**DIRECT, "z_direct_low": 0.5}, CheckError, "interval"),
+        ({"z_direct_low": 0.5}, InputError, "neither"), ({"z_direct_low": 0.5, "z_direct_high": 0.1}, InputError, "lower first"),
+        ({"z_total_of_tau": {"values": [1.0]}}, InputError, "hbar_over_tau_eV"),
+        ({"z_total_of_tau": {"hbar_over_tau_eV": [1.0, 2.0], "values": [1.0]}}, InputError, "equal length"),
+        ({"q_of_temperature": {"temperature_K": [600.0, 300.0]}}, InputError, "increase"),
+        ({"q_of_temperature": {"temperature_K": [600.0], "colour": [1.0]}}, InputError, "q_of_temperature"),
+        ({"q_condition": "vacuum"}, InputError, "J=0"), ({"nu0_THz": -1.0}, InputError, "nu0_THz"),
+        ({"ea_sigma_eV": -1.0}, InputError, "ea_sigma_eV"), ({"z_star_reported": -5.0}, InputError, "published"),
+        ({"status": "literature"}, CheckError, "source"), ({"status": "unverified"}, InputError, "reason"),
+    ],
+)  # fmt: skip
+def test_what_does_not_hold_together_is_refused(changes, error, word):
+    with pytest.raises(error, match=word):
+        synthetic.record(**changes)

@@ -32,6 +32,10 @@ def test_printed_units_are_converted():
     assert record_of({**ENTRY, "metal": "W"}).hop == "vacancy-111"
 
 
+def test_a_published_constant_needs_no_parts_of_its_uncertainty():
+    assert record_of({**ENTRY, "k_wind_uohm_cm": -40.0}).k_wind_uohm_cm == -40.0
+
+
 def test_tungsten_on_tungsten_stands_as_printed():
     (record,) = (r for r in reference_records() if r.spec == "literature w110-oh-2002")
     assert (record.facet, record.ea_eV) == ("110", 0.95) and record.d0_m2_s == pytest.approx(5.4e-7)

@@ -43,13 +43,15 @@ class Accuracy:
     mesh : k-points per axis for the smallest omega; a larger one takes fewer in proportion
     radius : of the region, A
     explicit, path : of `frequencies`; least: smallest number of k-points along a sampled axis
+    sigma : width of a Gaussian average over the host's bands, eV, as the wind's; `mesh` then holds for every omega
     """
 
     mesh: tuple[int, int, int]
     radius: float
-    explicit: int = 4
-    path: tuple[int, int] = (6, 4)
+    explicit: int = 3
+    path: tuple[int, int] = (5, 3)
     least: int = 12
+    sigma: float = 0.0
 
 
 # --- from matrices -----------------------------------------------------------------------------------------------------
@@ -161,34 +163,37 @@ class Split:
     drift: Floats
 
 
-def split(omegas: Floats, z: Floats) -> Split:
+def split(omegas: Floats, z: Floats, m: Floats | None = None) -> Split:
     """m and Z_direct from Z (n_omega, 3, 3) at omegas (eV): omega Z = m + Z_direct omega + c omega^2 + ..., up to five powers.
 
     Sigma is the root mean square change when the polynomial loses its last power, and when the data lose the smallest or the
     largest omega: what Z does beyond the polynomial, and what errors of k-mesh and frequencies come to.
+
+    With `m` (3, 3), eV, from elsewhere Z - m/omega is fitted, Z_direct + c omega + c' omega^2. An m that is smeared over some energy
+    asks for omega of that size and not much smaller: the limit of long tau of the difference is not finite.
     """
     omegas, z = np.asarray(omegas, float), np.asarray(z, float)
     if len(omegas) < 5 or len(np.unique(omegas)) != len(omegas) or (omegas <= 0).any():
         raise InputError("omegas", omegas.tolist(), "at least five different positive energies")
     order = np.argsort(omegas)
-    w, y = omegas[order], (omegas[:, None, None] * z)[order]
-    powers = min(len(w), 5)
+    w = omegas[order]
+    y = (z if m is None else z - np.asarray(m) / omegas[:, None, None])[order].reshape(len(w), -1)
+    first, powers = (-1.0, 5) if m is None else (0.0, 3)
 
     def fit(keep: slice, count: int) -> Floats:
-        # weights 1/omega: Z itself, not omega Z, is fitted
-        rows = w[keep, None] ** np.arange(-1.0, count - 1)
-        right = (y[keep] / w[keep, None, None]).reshape(len(rows), -1)
-        found = np.full((2, right.shape[1]), np.nan)
-        known = ~np.isnan(right).any(axis=0)
-        found[:, known] = np.linalg.lstsq(rows, right[:, known], rcond=None)[0][:2]
-        return found.reshape(2, *y.shape[1:])
+        """m (0 where it is given) and Z_direct of Z itself, not of omega Z: large omega do not weigh more."""
+        rows = w[keep, None] ** (first + np.arange(min(count, len(w[keep]))))
+        found = np.full((rows.shape[1], y.shape[1]), np.nan)
+        known = ~np.isnan(y).any(axis=0)
+        found[:, known] = np.linalg.lstsq(rows, y[keep][:, known], rcond=None)[0]
+        pair = found[:2] if m is None else np.stack([0 * found[0], found[0]])
+        return pair.reshape(2, *z.shape[1:])
 
     best = fit(slice(None), powers)
-    others = [fit(slice(None), powers - 1), fit(slice(1, None), min(powers, len(w) - 1)),
-              fit(slice(None, -1), min(powers, len(w) - 1))]
+    others = [fit(slice(None), powers - 1), fit(slice(1, None), powers), fit(slice(None, -1), powers)]
     spread = np.sqrt(np.mean([(other - best) ** 2 for other in others], axis=0))
-    drift = z - best[0] / omegas[:, None, None] - best[1]
-    return Split(best[0], best[1], spread[0], spread[1], drift)
+    slope = best[0] if m is None else np.asarray(m, float) + best[0]
+    return Split(slope, best[1], spread[0], spread[1], z - slope / omegas[:, None, None] - best[1])
 
 
 @dataclass(frozen=True)
@@ -225,10 +230,10 @@ def embedded_responses(
     level : Fermi energy on the scale of the embedding host, eV
     smallest : omega that `accuracy.mesh` is meant for, eV
     """
-    share = min(1.0, smallest / omega)
+    share = min(1.0, smallest / omega) if accuracy.sigma == 0 else 1.0
     mesh = tuple(max(2 * round(0.5 * n * share), accuracy.least) if n > 1 else 1 for n in accuracy.mesh)
     at = frequencies(level, omega, _bottom(host, movers), accuracy.explicit, accuracy.path)
-    per_pair = meshes(at.pairs, (mesh[0], mesh[1], mesh[2]), omega, accuracy.least)
+    per_pair = meshes(at.pairs, (mesh[0], mesh[1], mesh[2]), omega, accuracy.least, accuracy.sigma)
     R, orbitals = translations(movers, accuracy.radius), _used_orbitals(host, movers)
     static = [mover.valence * np.eye(3) for mover in movers]
     surface, sea = (np.zeros((len(movers), 3, 3)) for _ in range(2))
@@ -236,7 +241,7 @@ def embedded_responses(
     columns = list(host.axes)
     for grid in sorted(set(per_pair)):
         places = [p for p, own in enumerate(per_pair) if own == grid]
-        for p, table in zip(places, host_kernels(host, at.pairs[places], grid, R, orbitals), strict=True):
+        for p, table in zip(places, host_kernels(host, at.pairs[places], grid, R, orbitals, accuracy.sigma), strict=True):
             for i, mover in enumerate(movers):
                 term = pair_term(mover, host, table, at.density[p], accuracy.radius)
                 static[i][:, columns] -= SPINS * term.density

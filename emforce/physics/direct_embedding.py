@@ -20,7 +20,7 @@ import scipy.linalg
 
 from emforce.errors import InputError
 from emforce.physics.embedding import NEW_ORBITAL_ENERGY, RegionSites, site_orbitals, site_translations
-from emforce.physics.fermi import half_mesh
+from emforce.physics.fermi import gaussian_green, half_mesh
 from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import BlochSums, Connection
@@ -105,8 +105,27 @@ class HostKernel:
     k: Complexes
 
 
-def host_kernels(host: Host, pairs: Complexes, mesh: tuple[int, int, int], R: Ints, orbitals: Ints) -> list[HostKernel]:
+def averaged_poles(x: Complexes, sigma: float) -> Complexes:
+    """1/x, averaged over a Gaussian of width sigma (eV) along the real axis; sigma = 0: 1/x itself.
+
+    The Hilbert partner of physics/fermi, continued off the real axis; its conjugate below.
+    """
+    if sigma == 0:
+        return np.asarray(1 / x)
+    below = x.imag < 0
+    found = gaussian_green(np.where(below, x.conj(), x), sigma)
+    return np.where(below, found.conj(), found)
+
+
+def host_kernels(
+    host: Host, pairs: Complexes, mesh: tuple[int, int, int], R: Ints, orbitals: Ints, sigma: float = 0.0
+) -> list[HostKernel]:
     """Tables for pairs (P, 2) of energies, from one pass over half the k-mesh.
+
+    With sigma (eV) G0 and K0 are averaged over a Gaussian shift of all host bands, as the wind's tables are: with partial
+    fractions, 1/((z1 - e_n)(z2 - e_m)) = (1/(z1 - e_n) - 1/(z2 - e_m))/(e_n - e_m + z2 - z1), an average of single poles, with
+    A_k at each pole's own energy: the part that grows with tau is exactly the wind's. The mesh then needs to resolve sigma, not
+    |Im z|.
 
     With P(R) a sum over half the mesh, time reversal gives G(R) = P(R) + P(-R)^T and, A_k being odd but for its term in
     omega, K(R; z1, z2) = P(R; z1, z2) - P(-R; z2, z1)^T. The error of a mesh with N points along a direction falls as
@@ -127,14 +146,19 @@ def host_kernels(host: Host, pairs: Complexes, mesh: tuple[int, int, int], R: In
         phase = np.exp(-2j * np.pi * (R @ part.T))
         kept, kept_dagger = c[:, orbitals, :], cd[:, :, orbitals]
         for p, energies in enumerate(pairs):
-            poles = [1 / (z - e) for z in energies]
+            poles = [averaged_poles(z - e, sigma) for z in energies]
             for i in (0, 1):
                 g[p, i] += phase @ ((kept * poles[i][:, None, :]) @ kept_dagger).reshape(len(part), -1)
-            x, omega = energies.mean(), (energies[1] - energies[0]) / 1j
+            omega = (energies[1] - energies[0]) / 1j
             for axis, (v_h, v_s, v_d) in enumerate(vertices):
-                even = v_h - x * v_s
                 for i, sign in enumerate((1, -1)):
-                    y = (even + sign * omega * v_d) * poles[i][:, :, None] * poles[1 - i][:, None, :]
+                    half = 0.5j * sign * omega
+                    apart = e[:, :, None] - e[:, None, :] + 2 * half
+                    # A_k at the pole of each of the two: x is e_n + half there, and e_m - half
+                    left, right = poles[i][:, :, None], poles[1 - i][:, None, :]
+                    y = (v_h + sign * omega * v_d) * (left - right)
+                    y -= v_s * ((e[:, :, None] + half) * left - (e[:, None, :] - half) * right)
+                    y /= apart
                     k[p, axis, i] += phase @ (kept @ y @ kept_dagger).reshape(len(part), -1)
     shape, total = (len(R), m, m), int(np.prod(mesh))
     return [
@@ -161,13 +185,19 @@ def _vertex(host: Host, sums: BlochSums, k: Floats, axis: int) -> tuple[Complexe
     return dh + apart * h, ds + apart * s, host.connection.bloch.lattice(host.connection.d[axis], k)
 
 
-def meshes(pairs: Complexes, mesh: tuple[int, int, int], omega: float, least: int = 8) -> list[tuple[int, int, int]]:
-    """A mesh for every pair: `mesh` where an energy is omega/2 from the real axis, thinner in proportion farther away."""
+def meshes(
+    pairs: Complexes, mesh: tuple[int, int, int], omega: float, least: int = 8, sigma: float = 0.0
+) -> list[tuple[int, int, int]]:
+    """A mesh for every pair: `mesh` where an energy is omega/2 from the real axis, thinner in proportion farther away.
+
+    With a Gaussian average of width sigma, which `mesh` resolves, the width grows from sigma on.
+    """
     found = []
     for pair, level in zip(pairs, pairs[:, 0].real - pairs[0, 0].real, strict=True):
         # on the way around the occupied states the distance to them is not only upwards
         away = max(float(np.abs(pair.imag).min()), -0.3 * float(level))
-        thin = [max(2 * int(np.ceil(0.25 * n * omega / away)), min(least, n)) if n > 1 else 1 for n in mesh]
+        share = 0.5 * omega / away if sigma == 0 else (sigma + 0.5 * omega) / (sigma + away)
+        thin = [max(2 * int(np.ceil(0.5 * n * share)), min(least, n)) if n > 1 else 1 for n in mesh]
         found.append((min(thin[0], mesh[0]), min(thin[1], mesh[1]), min(thin[2], mesh[2])))
     return found
 

@@ -194,6 +194,9 @@ def test_split_from_short_tau_is_right_within_its_sigma(
     assert abs(z.split.z_direct[0, 0] - exact[1]) < z.split.sigma[0, 0]
     assert abs(z.split.m[0, 0] - exact[0]) < z.split.m_sigma[0, 0]
     assert z.split.sigma[0, 0] < 0.6
+    given = split(np.array(omegas), z.total, np.full((3, 3), exact[0]))
+    assert abs(given.z_direct[0, 0] - exact[1]) < 2 * given.sigma[0, 0] < 0.2
+    assert given.m[0, 0] == exact[0]
     drift = z.total - z.split.m / np.array(omegas)[:, None, None] - z.split.z_direct
     np.testing.assert_allclose(z.split.drift[:, 0, 0], drift[:, 0, 0])
     assert abs(drift[-1, 0, 0]) > abs(drift[0, 0, 0])

@@ -169,8 +169,8 @@ def split(omegas: Floats, z: Floats, m: Floats | None = None) -> Split:
     Sigma is the root mean square change when the polynomial loses its last power, and when the data lose the smallest or the
     largest omega: what Z does beyond the polynomial, and what errors of k-mesh and frequencies come to.
 
-    With `m` (3, 3), eV, from elsewhere Z - m/omega is fitted, Z_direct + c omega + c' omega^2. An m that is smeared over some energy
-    asks for omega of that size and not much smaller: the limit of long tau of the difference is not finite.
+    With `m` (3, 3), eV, from elsewhere Z - m/omega is fitted, by four powers from the zeroth on. An m that is smeared over some
+    energy asks for omega of that size and not much smaller: the limit of long tau of the difference is not finite.
     """
     omegas, z = np.asarray(omegas, float), np.asarray(z, float)
     if len(omegas) < 5 or len(np.unique(omegas)) != len(omegas) or (omegas <= 0).any():
@@ -178,7 +178,7 @@ def split(omegas: Floats, z: Floats, m: Floats | None = None) -> Split:
     order = np.argsort(omegas)
     w = omegas[order]
     y = (z if m is None else z - np.asarray(m) / omegas[:, None, None])[order].reshape(len(w), -1)
-    first, powers = (-1.0, 5) if m is None else (0.0, 3)
+    first, powers = (-1.0, 5) if m is None else (0.0, 4)
 
     def fit(keep: slice, count: int) -> Floats:
         """m (0 where it is given) and Z_direct of Z itself, not of omega Z: large omega do not weigh more."""

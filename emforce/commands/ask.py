@@ -104,7 +104,8 @@ def _plot(options: argparse.Namespace) -> int:
     kinds = options.kind or PLOTS
     figures = []
     with open_database(options) as database:
-        rows = database.rows(conditions)
+        # records of the direct part or the kinetics alone have no K to draw
+        rows = [row for row in database.rows(conditions) if row["k_wind_uohm_cm"] is not None]
         if not rows:
             print(f"emforce: no record meets this; {query.available(database)}", file=sys.stderr)
             return 1

@@ -10,6 +10,9 @@ from __future__ import annotations
 class EmforceError(Exception):
     """Anything that emforce itself reports."""
 
+    #: of the command that ends with it
+    exit_code = 1
+
 
 class InputError(EmforceError):
     """A value given by the user that is not allowed.

@@ -1,134 +1,168 @@
-"""Runs a graph of functions, serially or on Dask workers. Knows no physics.
+"""Runs a graph of functions on workers (emforce.pools). Knows no physics and keeps no state.
 
 Results are on disk before a function returns (emforce.store), so a lost worker or a killed client costs the running steps only.
+No wait here is without an end: the loop looks every second at cancellation, workers and scheduler.
 """
 
 from __future__ import annotations
 
-import os
+import heapq
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Protocol
 
 from emforce.errors import EmforceError
+from emforce.pools import LOST_LIMIT, Begun, Pool, Task
+from emforce.step_server import Failure
 
-#: called as report(name, event, seconds) with event "begin", "done" or "failed: reason"
-Report = Callable[[str, str], None]
-
-
-@dataclass(frozen=True)
-class Task:
-    """One call of the graph.
-
-    Attributes
-    ----------
-    function, arguments : what is called; must be importable and picklable
-    after : names of the tasks that must be finished first
-    """
-
-    function: Callable[..., object]
-    arguments: tuple[object, ...]
-    after: tuple[str, ...] = ()
+#: the loop comes round at least so often, seconds
+POLL_SECONDS = 1.0
+#: seconds between two looks at a task that another campaign computes
+ELSEWHERE_SECONDS = 2.0
 
 
-def run_tasks(tasks: Mapping[str, Task], workers: int, report: Report) -> dict[str, str]:
-    """Run all tasks; returns {name: reason} of those that failed or could not start.
+class Watch(Protocol):
+    """Who is told what happens, and asked before a task starts."""
 
-    A task that fails takes down what builds on it, and nothing else. `workers` = 1 runs in this process. A task whose
-    worker dies runs again, four times in all (Dask's limit), then it counts as failed.
+    def claim(self, name: str) -> str:
+        """"mine": run it; "done": it is there; "elsewhere": somebody else runs it, ask again."""
+        ...
+
+    def begin(self, name: str, host: str, pid: int) -> None:
+        """A task runs; a second time if its worker was lost."""
+        ...
+
+    def end(self, name: str, failure: Failure | None, seconds: float) -> None:
+        """A task is done, has failed, or cannot start."""
+        ...
+
+    def check(self) -> None:
+        """Called every second; raises to stop everything."""
+        ...
+
+
+def run_tasks(tasks: Mapping[str, Task], pool: Pool, watch: Watch) -> dict[str, Failure]:
+    """Run all tasks, the first of the mapping first where several can start; returns the failures by name.
+
+    A task that fails takes down what builds on it, and nothing else. When the disk is full nothing more is started.
 
     Raises
     ------
-    EmforceError before anything is run, if tasks wait for each other or for one that is not there
+    EmforceError before anything is run if tasks wait for each other or for one that is not there; later if there is no
+    worker for too long or the scheduler is lost
     """
-    _check_order(tasks)
-    if workers == 1:
-        return _run_serially(tasks, report)
-    return _run_on_dask(tasks, workers, report)
+    graph = _Graph(tasks)
+    begun: dict[str, int] = {}
+    lost: dict[str, int] = {}
+    running: set[str] = set()
+    elsewhere: dict[str, float] = {}
 
+    def settle(name: str, failure: Failure | None, seconds: float) -> None:
+        watch.end(name, failure, seconds)
+        for blocked, reason in graph.finish(name, failure):
+            watch.end(blocked, reason, 0.0)
 
-def _check_order(tasks: Mapping[str, Task]) -> None:
-    left, before = dict(tasks), -1
-    while len(left) != before:
-        before = len(left)
-        left = {n: t for n, t in left.items() if any(a in left or a not in tasks for a in t.after)}
-    if left:
-        raise EmforceError(f"steps wait for each other or for unknown ones: {', '.join(sorted(left))}")
-
-
-def _blocked(task: Task, failed: Mapping[str, str]) -> str | None:
-    cause = next((name for name in task.after if name in failed), None)
-    return None if cause is None else f"needs {cause}, which failed: {failed[cause]}"
-
-
-def _run_serially(tasks: Mapping[str, Task], report: Report) -> dict[str, str]:
-    failed: dict[str, str] = {}
-    left = dict(tasks)
-    finished: set[str] = set()
-    while left:
-        name = next(n for n, t in left.items() if all(a in finished or a in failed for a in t.after))
-        task = left.pop(name)
-        reason = _blocked(task, failed)
-        if reason is None:
-            report(name, "begin")
-            try:
-                task.function(*task.arguments)
-            except Exception as error:  # any failure of a step is recorded with its reason, the rest goes on
-                reason = _reason(error)
-        if reason is None:
-            finished.add(name)
-            report(name, "done")
-        else:
-            failed[name] = reason
-            report(name, f"failed: {reason}")
-    return failed
-
-
-def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, EmforceError) else f"{type(error).__name__}: {text}"
-
-
-def _run_on_dask(tasks: Mapping[str, Task], workers: int, report: Report) -> dict[str, str]:
-    import dask
-    from distributed import Client, LocalCluster, as_completed
-
-    # one thread per process: two BLAS threads that fight for one core are many times slower than one
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"
-    dask.config.set({"distributed.worker.daemon": False, "distributed.comm.timeouts.connect": "60s"})
-    failed: dict[str, str] = {}
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
-                     memory_limit=0, silence_logs=50) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        left, finished = dict(tasks), set[str]()
-        running: dict[Any, str] = {}
-        completed = as_completed(loop=client.loop)
-        while left or running:
-            for name in [n for n, t in left.items() if all(a in finished or a in failed for a in t.after)]:
-                if len(running) >= workers:
-                    break
-                task = left.pop(name)
-                reason = _blocked(task, failed)
-                if reason is not None:
-                    failed[name] = reason
-                    report(name, f"failed: {reason}")
-                    continue
-                report(name, "begin")
-                future = client.submit(task.function, *task.arguments, key=f"{name}-{time.time_ns()}", pure=False)
-                running[future.key] = name
-                completed.add(future)
-            if not running:
-                continue
-            future = next(completed)
-            name = running.pop(future.key)
-            if future.status == "finished":
-                finished.add(name)
-                report(name, "done")
+    while graph.unfinished and (running or not graph.stopped):
+        watch.check()
+        now = time.monotonic()
+        for name in [n for n, at in elsewhere.items() if now >= at]:
+            del elsewhere[name]
+            graph.put_back(name)
+        while not graph.stopped and (ready := graph.next(pool.free(running, tasks))) is not None:
+            verdict = watch.claim(ready)
+            if verdict == "mine":
+                running.add(ready)
+                pool.submit(ready, tasks[ready])
+            elif verdict == "done":
+                settle(ready, None, 0.0)
             else:
-                failed[name] = _reason(future.exception())
-                report(name, f"failed: {failed[name]}")
-    return failed
+                elsewhere[ready] = now + ELSEWHERE_SECONDS
+        for event in pool.events(POLL_SECONDS if running or elsewhere else 0.0):
+            if isinstance(event, Begun):
+                if event.name in running and begun.get(event.name) != event.pid:
+                    begun[event.name] = event.pid
+                    watch.begin(event.name, event.host, event.pid)
+                continue
+            name, outcome = event
+            if name not in running:
+                continue
+            failure = outcome.failure
+            if failure is not None and failure.cause == "lost":
+                lost[name] = lost.get(name, 0) + 1
+                if lost[name] < LOST_LIMIT and pool.may_repeat:
+                    pool.submit(name, tasks[name])
+                    continue
+            running.discard(name)
+            settle(name, failure, outcome.seconds)
+    return graph.failures
+
+
+class _Graph:
+    """What can start, what has failed, what waits."""
+
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        self._tasks = tasks
+        self._rank = {name: i for i, name in enumerate(tasks)}
+        self._open = {name: len(set(task.after)) for name, task in tasks.items()}
+        self._next: dict[str, list[str]] = {}
+        for name, task in tasks.items():
+            for need in set(task.after):
+                self._next.setdefault(need, []).append(name)
+        self._check()
+        self._ready = {kind: [r for n, r in self._rank.items() if not self._open[n] and tasks[n].apart == kind]
+                       for kind in (True, False)}
+        self._names = list(tasks)
+        self.unfinished = len(tasks)
+        self.failures: dict[str, Failure] = {}
+        self.stopped = False
+
+    def _check(self) -> None:
+        left = dict(self._open)
+        free = [name for name, n in left.items() if n == 0]
+        while free:
+            name = free.pop()
+            del left[name]
+            for after in self._next.get(name, ()):
+                left[after] -= 1
+                if left[after] == 0:
+                    free.append(after)
+        if left:
+            raise EmforceError(f"steps wait for each other or for unknown ones: {', '.join(sorted(left))}")
+
+    def next(self, free: Mapping[bool, int]) -> str | None:
+        """The most urgent task that can start; `free`: how many that run apart, and how many that do not, may."""
+        heads = [(ready[0], kind) for kind, ready in self._ready.items() if ready and free[kind] > 0]
+        if not heads:
+            return None
+        rank, kind = min(heads)
+        heapq.heappop(self._ready[kind])
+        return self._names[rank]
+
+    def put_back(self, name: str) -> None:
+        """It could not start after all."""
+        heapq.heappush(self._ready[self._tasks[name].apart], self._rank[name])
+
+    def finish(self, name: str, failure: Failure | None) -> list[tuple[str, Failure]]:
+        """Note the end of a task; returns those that cannot start because of it."""
+        self.unfinished -= 1
+        if failure is None:
+            for after in self._next.get(name, ()):
+                self._open[after] -= 1
+                if not self._open[after] and after not in self.failures:
+                    self.put_back(after)
+            return []
+        self.failures[name] = failure
+        if failure.cause == "disk":
+            self.stopped = True
+        blocked: list[tuple[str, Failure]] = []
+        stack = [name]
+        while stack:
+            cause = stack.pop()
+            for after in self._next.get(cause, ()):
+                if after not in self.failures:
+                    why = Failure(f"needs {cause}, which failed: {self.failures[cause].reason}", "needs")
+                    self.failures[after] = why
+                    blocked.append((after, why))
+                    self.unfinished -= 1
+                    stack.append(after)
+        return blocked

@@ -18,6 +18,24 @@ from types import TracebackType
 from typing import Self, TextIO
 
 
+def remaining_seconds(expected_done: float, seconds_done: float, expected_waiting: float,
+                      running: Iterable[tuple[float, float]], workers: int) -> float:
+    """Expected seconds until all is done.
+
+    What is left, scaled by how long finished steps took against what was expected of them, shared among the workers.
+
+    Parameters
+    ----------
+    expected_done, seconds_done : sums over the finished steps
+    expected_waiting : sum over those that have not begun
+    running : (expected, so far) seconds of those under way
+    workers : steps that run at the same time
+    """
+    scale = seconds_done / expected_done if expected_done > 0 else 1.0
+    left = scale * expected_waiting + sum(max(scale * expected - so_far, 0.0) for expected, so_far in running)
+    return left / max(workers, 1)
+
+
 class Progress:
     """Named steps with expected durations. Thread-safe: several steps may be under way at once.
 
@@ -49,6 +67,7 @@ class Progress:
         self._expected: dict[str, float] = {}
         self._begun: dict[str, float] = {}
         self._finished: set[str] = set()
+        self._waiting = 0.0  # expected seconds of steps neither begun nor finished
         self._expected_done = 0.0
         self._seconds_done = 0.0
         self._lock = threading.RLock()
@@ -60,12 +79,14 @@ class Progress:
         """Add steps to those expected; a step already known keeps its place."""
         with self._lock:
             for name, seconds in steps:
-                self._expected.setdefault(name, max(float(seconds), 0.0))
+                if name not in self._expected:
+                    self._expected[name] = max(float(seconds), 0.0)
+                    self._waiting += self._expected[name]
 
     def begin(self, name: str) -> None:
         """A step starts."""
         with self._lock:
-            self._expected.setdefault(name, 0.0)
+            self._leave_waiting(name)
             self._begun[name] = self._clock()
             if self._terminal:
                 self._draw(name)
@@ -73,7 +94,7 @@ class Progress:
     def finish(self, name: str, *, note: str = "") -> None:
         """A step is done; note: "cached", "failed", ... is shown in brackets."""
         with self._lock:
-            self._expected.setdefault(name, 0.0)
+            self._leave_waiting(name)
             now = self._clock()
             begun = self._begun.pop(name, now)
             self._finished.add(name)
@@ -84,6 +105,11 @@ class Progress:
                 self._draw(name)
             else:
                 self._write(self._line(f"{name} ({note})" if note else name) + "\n")
+
+    def _leave_waiting(self, name: str) -> None:
+        expected = self._expected.setdefault(name, 0.0)
+        if name not in self._begun and name not in self._finished:
+            self._waiting = max(self._waiting - expected, 0.0)
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -106,13 +132,8 @@ class Progress:
         """Expected seconds until the last planned step is done."""
         with self._lock:
             now = self._clock()
-            scale = self._seconds_done / self._expected_done if self._expected_done > 0 else 1.0
-            left = 0.0
-            for name, seconds in self._expected.items():
-                if name not in self._finished:
-                    done = now - self._begun[name] if name in self._begun else 0.0
-                    left += max(scale * seconds - done, 0.0)
-            return left / self._workers
+            running = [(self._expected[name], now - begun) for name, begun in self._begun.items()]
+            return remaining_seconds(self._expected_done, self._seconds_done, self._waiting, running, self._workers)
 
     def close(self) -> None:
         """End the updating line."""

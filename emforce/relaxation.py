@@ -9,12 +9,11 @@ import numpy as np
 
 from emforce import provenance
 from emforce.basis import basis_name
+from emforce.campaign import Campaign, Placement
 from emforce.errors import ConvergenceError, EmforceError
-from emforce.farm import Task, run_tasks
 from emforce.hop import Hop, Image
-from emforce.jobs import Step, atoms_document, execute
+from emforce.jobs import Step, atoms_document
 from emforce.plan import dft_document, host_grid, setups, title_of
-from emforce.progress import Progress
 from emforce.relaxed import Relaxation, follow_host, image_key, with_positions, write_relaxed
 from emforce.settings import Settings, load_settings
 from emforce.store import Finished, Store
@@ -30,8 +29,9 @@ def relax_hops(
     *,
     preset: str,
     overrides: Mapping[str, object],
-    workers: int,
+    workers: int | None,
     store: Path,
+    cluster: str = "local",
     force_tolerance_eV_per_A: float = 0.05,
 ) -> list[Path]:
     """Relax host and images of every specification; returns the folders written.
@@ -44,17 +44,19 @@ def relax_hops(
     EmforceError naming the relaxations that failed; those that finished stay in the store
     """
     settings = load_settings(preset, overrides)
-    disk = Store(store)
+    place = Placement(cluster, workers, tuple(map(str, spec_paths)))
+    place.check()
     hops = [built_hop(path, settings) for path in spec_paths]
     hosts = {hop.spec.name: _host_step(hop, settings, force_tolerance_eV_per_A) for hop in hops}
-    _run(list(hosts.values()), disk, workers)
-    followed, images = [], {}
-    for hop in hops:
-        unit = np.array(_find(disk, hosts[hop.spec.name]).values["positions"])
-        hop = follow_host(hop, unit)
-        followed.append(hop)
-        images[hop.spec.name] = [_image_step(hop, image, settings, force_tolerance_eV_per_A) for image in hop.images]
-    _run([step for steps in images.values() for step in steps], disk, workers)
+    disk = Store(store)
+    with Campaign(disk, place) as campaign:
+        _run(campaign, list(hosts.values()))
+        followed, images = [], {}
+        for hop in hops:
+            hop = follow_host(hop, np.array(_find(disk, hosts[hop.spec.name]).values["positions"]))
+            followed.append(hop)
+            images[hop.spec.name] = [_image_step(hop, image, settings, force_tolerance_eV_per_A) for image in hop.images]
+        _run(campaign, [step for steps in images.values() for step in steps])
     written = []
     for hop in followed:
         folder = relaxed_folder(hop, settings)
@@ -69,21 +71,11 @@ def relax_hops(
     return written
 
 
-def _run(steps: Sequence[Step], store: Store, workers: int) -> None:
-    todo = {step.name: step for step in steps if store.find(step.kind, step.key) is None}
-    if not todo:
-        return
-    with Progress([(s.title, s.seconds) for s in todo.values()], workers=workers) as progress:
-
-        def report(name: str, event: str) -> None:
-            if event == "begin":
-                progress.begin(todo[name].title)
-            else:
-                progress.finish(todo[name].title, note="" if event == "done" else event)
-
-        failed = run_tasks({n: Task(execute, (s, str(store.root))) for n, s in todo.items()}, workers, report)
+def _run(campaign: Campaign, steps: Sequence[Step]) -> None:
+    titles = {step.name: step.title for step in steps}
+    failed = campaign.compute(steps)
     if failed:
-        raise ConvergenceError("; ".join(f"{todo[n].title}: {reason}" for n, reason in failed.items()))
+        raise ConvergenceError("; ".join(f"{titles[name]}: {reason}" for name, reason in failed.items()))
 
 
 def _find(store: Store, step: Step) -> Finished:

@@ -69,27 +69,43 @@ class Store:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         try:
-            (self.root / "steps").mkdir(parents=True, exist_ok=True)
-            (self.root / "logs").mkdir(exist_ok=True)
-            self._remove_leftovers()
+            for name in ("steps", "partial", "logs"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"store {self.root}: {error.strerror}; choose a folder that can be written") from error
 
-    def _remove_leftovers(self) -> None:
-        """Remove temporary folders of processes that were killed long ago; a step that still runs writes its log."""
-        for path in (self.root / "steps").glob(".*-*"):
-            log = self.root / "logs" / f"{path.name[1:].rpartition('-')[0]}.txt"
-            latest = [p.stat().st_mtime for p in (path, log) if p.exists()]
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left behind long ago; a step that still runs writes its log."""
+        for path in [*(self.root / "partial").iterdir(), *(self.root / "steps").glob(".*-*")]:
+            name = path.name.lstrip(".").rpartition("-")[0]
+            logs = [self.root / "logs" / f"{name}{suffix}" for suffix in (".txt", ".log")]
+            latest = [p.stat().st_mtime for p in (path, *logs) if p.exists()]
             if latest and time.time() - max(latest) > LEFTOVER_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
+
+    def remove_partial(self, name: str) -> None:
+        """Remove what a killed process left of a step. For whoever knows that nobody else is computing it."""
+        for path in (self.root / "partial").glob(f"{name}-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def refresh(self) -> None:
+        """Look at the folder anew: a network file system remembers for up to a minute that a name was not there."""
+        try:
+            os.close(os.open(self.root / "steps", os.O_RDONLY))
+        except OSError:
+            pass  # who reads from it next will say so
 
     def folder(self, kind: str, key: str) -> Path:
         """Where the output of a step is or will be."""
         return self.root / "steps" / f"{kind}-{key}"
 
     def log(self, kind: str, key: str) -> Path:
-        """Log file of a step."""
+        """GPAW's text of a step."""
         return self.root / "logs" / f"{kind}-{key}.txt"
+
+    def output_log(self, name: str) -> Path:
+        """What the process of a step wrote to standard output and error, when it ran and how it ended."""
+        return self.root / "logs" / f"{name}.log"
 
     def find(self, kind: str, key: str) -> Finished | None:
         """The finished step, or None if it is not there or damaged (then it is removed and a line is logged).
@@ -123,7 +139,7 @@ class Store:
         try:
             with (self.root / "damaged.log").open("a", encoding="utf-8") as log:
                 log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {folder.name}: {reason}; computed again\n")
-            aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=self.root / "partial"))
             os.replace(folder, aside)
             shutil.rmtree(aside, ignore_errors=True)
         except FileNotFoundError:
@@ -141,7 +157,7 @@ class Store:
             return done
         temporary: Path | None = None
         try:
-            temporary = Path(tempfile.mkdtemp(prefix=f".{kind}-{key}-", dir=self.root / "steps"))
+            temporary = Path(tempfile.mkdtemp(prefix=f"{kind}-{key}-", dir=self.root / "partial"))
             start = time.monotonic()
             values = dict(make(temporary, self.log(kind, key)))
             seconds = time.monotonic() - start

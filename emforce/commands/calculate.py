@@ -1,4 +1,4 @@
-"""Subcommands that compute: build, relax, run, status."""
+"""Subcommands that compute: build, relax, run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from ..errors import InputError
 from .options import (
     AddCommand,
+    add_cluster,
     add_db,
     add_specs,
     add_store,
     add_temperature,
-    add_workers,
     overrides,
     temperatures,
 )
@@ -27,19 +27,15 @@ def register(add: AddCommand) -> None:
 
     relax = add("relax", _relax, "Relax host and images; `run` takes them from structures/relaxed.")
     add_specs(relax)
-    add_workers(relax)
+    add_cluster(relax)
     add_store(relax)
 
     run = add("run", _run, "Compute the wind force for each specification and store it.")
     add_specs(run)
-    add_workers(run)
+    add_cluster(run)
     add_store(run)
     add_temperature(run, "temperatures of the table, K (default 300 400 600 800)")
     add_db(run)
-
-    status = add("status", _status, "What is finished, what is not.")
-    add_store(status)
-    add_db(status)
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -74,6 +70,7 @@ def _run(options: argparse.Namespace) -> int:
         workers=options.workers,
         database=options.db,
         store=options.store,
+        cluster=options.cluster,
     )
     rows = [record.document() for record in records]
     print(result_table(rows, kelvins or TABLE_TEMPERATURES_K))
@@ -86,38 +83,19 @@ def _relax(options: argparse.Namespace) -> int:
 
     _check_run(options.spec, (), options.workers)
     for folder in relax_hops(options.spec, preset=options.preset, overrides=overrides(options.set),
-                             workers=options.workers, store=options.store):
+                             workers=options.workers, store=options.store, cluster=options.cluster):
         print(folder)
     return 0
 
 
-def _check_run(specs: Sequence[Path], temperatures_K: Sequence[float], workers: int) -> None:
+def _check_run(specs: Sequence[Path], temperatures_K: Sequence[float], workers: int | None) -> None:
     """Everything that can be known to be wrong before the first step is taken."""
     from ..query import bulk_resistivity
     from ..structure import load_spec
 
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise InputError("--workers", workers, "1 or more")
     for path in specs:
         spec = load_spec(path)
         for T in temperatures_K:
             bulk_resistivity(spec.metal, T)
-
-
-def _status(options: argparse.Namespace) -> int:
-    from .. import workflow
-    from ..database import Database
-    from ..errors import StoreError
-
-    for line in workflow.status(options.store):
-        print(line)
-    try:
-        with Database(options.db) as database:
-            counts = database.counts()
-            print(f"{database.name}: {sum(counts.values())} records", end="")
-            print(
-                f" ({', '.join(f'{n} {status}' for status, n in sorted(counts.items()))})" if counts else ""
-            )
-    except StoreError as error:
-        print(error)
-    return 0

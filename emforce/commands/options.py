@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import tomllib
 from collections.abc import Callable, Sequence
@@ -82,10 +81,20 @@ def add_specs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_workers(parser: argparse.ArgumentParser) -> None:
-    """--workers."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    parser.add_argument("--workers", type=int, default=cores, help="steps at the same time (default: cores, %(default)s)")
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """--cluster and --workers."""
+    parser.add_argument(
+        "--cluster",
+        default="local",
+        metavar="NAME|FILE",
+        help="profile of the cluster: a shipped one or a TOML file (default %(default)s: this machine)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="steps at the same time, on a batch system jobs (default: what the profile says; local: cores)",
+    )
 
 
 def add_filter(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,10 @@
 Z_direct of an image is the component along the hop of its tensor after the symmetry of its site has been applied. Named parts
 of its sigma, a part that was not estimated being nan:
 
-    drift      what the split of Z(tau) into tau m and Z_direct leaves open: its change when the polynomial in hbar/tau loses its
-               last power or the data the smallest or the largest hbar/tau
+    drift      largest |Z - tau m - Z_direct| at hbar/tau up to DRIFT_RANGE_eV: what the limit of long tau misses at a metal's
+               own tau
+    limit      change of Z_direct when the polynomial in hbar/tau that finds the limit loses its last power, or the data the
+               smallest or the largest hbar/tau
     basis      relative error of the host against plane waves, as for K, times |Z_direct|
     path       (hop average only) as for K
 
@@ -26,8 +28,10 @@ from emforce.physics.symmetry import known_part
 from emforce.physics.wind import hop_average
 
 NAN = math.nan
+#: hbar/tau of metals between room temperature and 1000 K is 0.05 to 0.25 eV
+DRIFT_RANGE_eV = 0.25
 #: what a sigma of Z_direct leaves out unless a run varies it
-NOT_ESTIMATED = ("fermi_energy", "region", "layers", "geometry")
+NOT_ESTIMATED = ("fermi_energy", "smearing", "region", "layers", "geometry")
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class DirectValue:
     tensor : (3, 3), nan where not computed (the hop average has none)
     omegas, total : (n,) hbar/tau, eV, and Z along the hop
     sea : Fermi-sea part at the smallest hbar/tau, a diagnostic that depends on the basis
-    k : uOhm cm along the hop, the K that the response itself has in what grows with tau
+    k_free, k_free_sigma : uOhm cm along the hop, K of what grows with tau in a fit that does not know the wind force
     condition : largest condition number
     """
 
@@ -51,7 +55,8 @@ class DirectValue:
     omegas: np.ndarray
     total: np.ndarray
     sea: float
-    k: float
+    k_free: float
+    k_free_sigma: float
     condition: float
 
     @property
@@ -100,11 +105,14 @@ def assess_direct(
 
         z = tensor(image["z_direct"])
         value = float(z[0, 0])
-        parts = {"drift": float(np.array(image["z_direct_sigma"], dtype=float)[0, 0]), "basis": relative * abs(value)}
+        drift = [abs(tensor(d)[0, 0]) for d, w in zip(image["drift"], omegas, strict=True) if w < DRIFT_RANGE_eV + 1e-9]
+        parts = {"drift": max(drift, default=NAN), "limit": abs(float(tensor(image["z_direct_sigma"])[0, 0])),
+                 "basis": relative * abs(value)}
         parts |= dict.fromkeys(NOT_ESTIMATED, NAN)
         total = np.array([tensor(t)[0, 0] for t in image["total"]])
         found.append(DirectValue(value, parts, z, omegas, total, float(tensor(image["sea"][smallest])[0, 0]),
-                                 float(tensor(image["m"])[0, 0]) * scale, float(image["condition"])))
+                                 float(tensor(image["m_free"])[0, 0]) * scale,
+                                 abs(float(tensor(image["m_free_sigma"])[0, 0])) * scale, float(image["condition"])))
     return found
 
 
@@ -119,4 +127,5 @@ def average_direct(values: Sequence[DirectValue], fractions: Sequence[float], sy
     parts["path"] = path_error(fractions, [v.value for v in values], symmetric)
     total = np.array([mean([v.total[i] for v in values]) for i in range(len(values[0].omegas))])
     return DirectValue(mean([v.value for v in values]), parts, np.full((3, 3), NAN), values[0].omegas, total,
-                       mean([v.sea for v in values]), mean([v.k for v in values]), max(v.condition for v in values))
+                       mean([v.sea for v in values]), mean([v.k_free for v in values]),
+                       mean([v.k_free_sigma for v in values]), max(v.condition for v in values))

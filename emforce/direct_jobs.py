@@ -21,7 +21,6 @@ from emforce.ground_state_jobs import dft_settings
 from emforce.physics.direct import Accuracy, embedded_mover, embedded_responses, split
 from emforce.physics.direct_embedding import EmbeddedMover, Host
 from emforce.physics.embedding import RegionSites
-from emforce.physics.fermi import band_energies, fermi_energy, half_mesh
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import Connection
 from emforce.steps import Document, Laps, document_atoms, load_matrices
@@ -107,12 +106,10 @@ def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log:
     host = Host(thick, load_dipoles(needs["dipoles"]), tuple(inputs["axes"]), mapping, shift)
     movers = [load_mover(needs[name]) for name in inputs["movers"]]
     laps.end("reading")
-    electrons = needs["thick" if "thick" in needs else "host"].values["electrons"]
+    level = needs["tables"].values["fermi_energy"]
     x, y, z = inputs["mesh"]
-    level = fermi_energy(band_energies(thick, half_mesh((x, y, z))), electrons, inputs["sigma"])
-    laps.end("fermi_energy")
-    accuracy = Accuracy((x, y, z), inputs["radius"])
-    found = embedded_responses(host, movers, level, inputs["omega"], accuracy, inputs["smallest"])
+    accuracy = Accuracy((x, y, z), inputs["radius"], sigma=inputs["sigma"])
+    found = embedded_responses(host, movers, level, inputs["omega"], accuracy, inputs["omega"])
     laps.end("response")
     return {
         "omega": inputs["omega"],
@@ -126,15 +123,21 @@ def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log:
 
 
 def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
-    """Run the step `direct`: per image [hbar/tau][force][field] of Z and its parts, and their split."""
+    """Run the step `direct`: per image [hbar/tau][force][field] of Z and its parts, and what tau m of the wind leaves of it.
+
+    m_free is the m of a fit that does not know the wind's: a check.
+    """
     runs = [needs[name].values for name in inputs["responses"]]
     omegas = np.array([run["omega"] for run in runs])
     images = []
     for i in range(len(runs[0]["images"])):
         entry: Document = {name: [run["images"][i][name] for run in runs] for name in ("total", "static", "surface", "sea")}
         entry["condition"] = max(run["images"][i]["condition"] for run in runs)
-        parts = split(omegas, np.array(entry["total"], dtype=float))
-        entry |= {"m": nulls(parts.m), "m_sigma": nulls(parts.m_sigma), "z_direct": nulls(parts.z_direct),
-                  "z_direct_sigma": nulls(parts.sigma), "drift": [nulls(d) for d in parts.drift]}
+        total = np.array(entry["total"], dtype=float)
+        level = needs[inputs["wind"][i]].values["m"][0][0]  # served width and radius; the middle of the energies is E_F
+        m = np.array(level[len(level) // 2], dtype=float)
+        parts, free = split(omegas, total, m), split(omegas, total)
+        entry |= {"m": nulls(m), "z_direct": nulls(parts.z_direct), "z_direct_sigma": nulls(parts.sigma),
+                  "drift": [nulls(d) for d in parts.drift], "m_free": nulls(free.m), "m_free_sigma": nulls(free.m_sigma)}
         images.append(entry)
     return {"omegas": omegas.tolist(), "fermi_energy": runs[0]["fermi_energy"], "images": images}

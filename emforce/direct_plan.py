@@ -19,9 +19,8 @@ class DirectHop:
     common : inputs that every step of the hop has: geometry, setups, settings of the density functional theory
     images, labels : document and label of each image
     needs : the ground states by name
-    embedding : the embedding that the wind force is served from
+    embedding : the embedding that the wind force is served from; embedded : its step for each image
     axes : of the field
-    sigma : width that the Fermi energy is counted with, eV
     """
 
     title: str
@@ -30,39 +29,45 @@ class DirectHop:
     labels: Sequence[str]
     needs: Mapping[str, Step]
     embedding: Document
+    embedded: Sequence[Step]
     axes: tuple[int, ...]
-    sigma: float
 
 
 def direct_step(hop: DirectHop, settings: Direct) -> Step:
-    """Dipoles of the hosts, a mover per image, a response per hbar/tau, and the step that joins these."""
+    """Dipoles of the hosts, a mover per image, a response per hbar/tau, and the step that joins these.
+
+    Mesh, region, width of the average and Fermi energy are those that the wind force is served from: Z_direct is what the whole
+    response has beyond that.
+    """
     host, thick = hop.needs["host"], hop.needs[hop.embedding["host"]]
     own = dipoles_step(hop, host)
     wide = own if thick is host else dipoles_step(hop, thick)
     movers = {}
     for image, label in zip(hop.images, hop.labels, strict=True):
         used = [image["name"], *(name for signs in image["displaced"].values() for name in signs.values())]
-        inputs = hop.common | {"image": image, "reach": settings.radius_A}
+        inputs = hop.common | {"image": image, "reach": hop.embedding["radii"][0]}
         movers[f"mover {image['name']}"] = Step("mover", f"{hop.title} {label}: dipoles of the moving atom", inputs,
                                                {n: hop.needs[n] for n in ("host", *used)} | {"dipoles": own},
                                                seconds=0.4 * len(image["atoms"]["symbols"]), resources="embedding")
-    hosts = {"host": host, "dipoles": wide} | ({} if thick is host else {"thick": thick})
+    hosts = {"host": host, "dipoles": wide, "tables": hop.embedded[0].needs["tables"]}
+    if thick is not host:
+        hosts["thick"] = thick
     responses = {}
     for omega in settings.omegas_eV:
         inputs = {
             "omega": omega,
-            "smallest": min(settings.omegas_eV),
-            "mesh": mesh(hop.embedding["mesh"], settings.mesh_share),
-            "radius": settings.radius_A,
+            "mesh": hop.embedding["mesh"],
+            "radius": hop.embedding["radii"][0],
             "atoms": hop.embedding["atoms"],
             "axes": list(hop.axes),
             "movers": list(movers),
-            "sigma": hop.sigma,
+            "sigma": hop.embedding["sigmas"][0],
         }
         responses[f"response {omega:g}"] = Step("response", f"{hop.title} response at {omega:g} eV", inputs, hosts | movers,
                                                 seconds=30.0 * len(hop.images), resources="embedding")
-    return Step("direct", f"{hop.title} direct valence", {"responses": list(responses)}, responses, seconds=0.1,
-                resources="light")
+    embedded = {f"wind {n}": step for n, step in enumerate(hop.embedded)}
+    return Step("direct", f"{hop.title} direct valence", {"responses": list(responses), "wind": list(embedded)},
+                responses | embedded, seconds=0.1, resources="light")
 
 
 def dipoles_step(hop: DirectHop, host: Step) -> Step:
@@ -71,8 +76,3 @@ def dipoles_step(hop: DirectHop, host: Step) -> Step:
     count = len(host.inputs["atoms"]["symbols"])
     return Step("dipoles", f"{hop.title} dipoles of {count} host atoms", inputs, {"host": host}, seconds=2.0 + 0.5 * count,
                 resources="embedding")
-
-
-def mesh(wind: Sequence[int], share: float) -> list[int]:
-    """The mesh of the wind's tables, thinned by `share` along its sampled axes to an even number."""
-    return [max(2 * round(0.5 * share * n), 2) if n > 1 else 1 for n in wind]

@@ -121,8 +121,6 @@ class Direct:
 
     compute: bool
     omegas_eV: tuple[float, ...]
-    radius_A: float
-    mesh_share: float
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ class Settings:
 
 
 _SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding, "direct": Direct}
-_POSITIVE = {"radius_A", "mesh_share", "layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations", "matrix_kpts",
+_POSITIVE = {"layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations", "matrix_kpts",
              "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",
              "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}

@@ -31,7 +31,9 @@ def response(omega: float, z: np.ndarray, curve: float = 0.0) -> Finished:
 
 def joined(curve: float = 0.0) -> dict:
     needs = {f"response {w:g}": response(w, Z_DIRECT, curve) for w in OMEGAS}
-    return direct({"responses": list(needs)}, needs, None, None, None)
+    window = [(M * factor).tolist() for factor in (0.9, 1.0, 1.2)]
+    wind = {f"wind {i}": Finished({"m": [[window]]}) for i in range(2)}
+    return direct({"responses": list(needs), "wind": list(wind)}, needs | wind, None, None, None)
 
 
 def values(curve: float = 0.0, rotations: np.ndarray | None = None) -> list[DirectValue]:
@@ -43,11 +45,13 @@ def test_the_split_comes_back_with_its_parts():
     first = values(curve=0.3)[0]
     assert first.tensor == pytest.approx(Z_DIRECT, abs=1e-9)
     assert first.value == pytest.approx(0.4, abs=1e-9)
-    assert first.parts["drift"] == pytest.approx(0.0, abs=0.05)
+    assert first.parts["drift"] == pytest.approx(0.3 * 0.2)
+    assert first.parts["limit"] == pytest.approx(0.0, abs=1e-9)
     assert first.parts["basis"] == pytest.approx(0.4 * max(0.02, 1 - 0.98**2))
     assert all(math.isnan(first.parts[name]) for name in NOT_ESTIMATED)
-    assert first.sigma == pytest.approx(math.hypot(first.parts["drift"], first.parts["basis"]))
-    assert first.k == pytest.approx(M[0, 0] * BULK["volume"] / BULK["n"] / uohm_cm)
+    assert first.sigma == pytest.approx(math.hypot(0.06, first.parts["basis"]))
+    assert first.k_free == pytest.approx(M[0, 0] * BULK["volume"] / BULK["n"] / uohm_cm)
+    assert first.k_free_sigma == pytest.approx(0.0, abs=1e-6)
     assert first.total == pytest.approx([M[0, 0] / w + 0.4 + 0.3 * w for w in OMEGAS])
     assert first.sea == pytest.approx(0.3 * min(OMEGAS))
     assert first.condition == pytest.approx(10.4)
@@ -69,7 +73,7 @@ def test_the_site_symmetry_is_applied():
 
 def known(value: float, drift: float) -> DirectValue:
     nothing = np.full((3, 3), math.nan)
-    return DirectValue(value, {"drift": drift, "basis": 0.0}, nothing, np.array(OMEGAS), np.full(5, value), 0.1, -100.0, 5.0)
+    return DirectValue(value, {"drift": drift, "basis": 0.0}, nothing, np.array(OMEGAS), np.full(5, value), 0.1, -100.0, 2.0, 5.0)
 
 
 @pytest.mark.parametrize("drift", [0.5, 1.5])

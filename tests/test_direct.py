@@ -33,8 +33,8 @@ def test_eigenstates_and_green_functions_agree(omega: float, seed: int) -> None:
     assert min(np.abs(part).max() for part in (green.surface, green.sea, states - states.T)) > 0.05
 
 
-@pytest.mark.parametrize(("explicit", "path", "error"), [(8, (14, 10), 1e-6), (6, (8, 6), 2e-4), (3, (5, 3), 2e-2)])
-def test_fewer_frequencies_cost_what_is_said(explicit: int, path: tuple[int, int], error: float) -> None:
+@pytest.mark.parametrize(("explicit", "path", "error"), [(8, (14, 10), 1e-6), (6, (8, 6), 2e-4), (3, None, 4e-3)])
+def test_fewer_frequencies_cost_what_is_said(explicit: int, path: tuple[int, int] | None, error: float) -> None:
     mover, k, level = random_mover(4), some_k(3), 0.1
     bottom = lowest_state(mover, k) - 1.0
     for omega in (0.1, 0.4):

@@ -49,7 +49,7 @@ class Accuracy:
     mesh: tuple[int, int, int]
     radius: float
     explicit: int = 3
-    path: tuple[int, int] = (5, 3)
+    path: tuple[int, int] | None = None
     least: int = 12
     sigma: float = 0.0
 

@@ -143,14 +143,16 @@ def _fading_weights(first: float, count: int, middle: float, shifts: tuple[float
     return weights
 
 
-def frequencies(level: float, omega: float, bottom: float, explicit: int = 8, path: tuple[int, int] = (14, 10)) -> Frequencies:
+def frequencies(
+    level: float, omega: float, bottom: float, explicit: int = 8, path: tuple[int, int] | None = (14, 10)
+) -> Frequencies:
     """Complex energies for states above `bottom` (eV, below every state of the system).
 
     Parameters
     ----------
     explicit : bosonic frequencies besides zero that stand for themselves
     path : Gauss-Legendre points up the imaginary axis, in the logarithm of the distance from E_F, and on the quarter circle
-        from there to the real axis, at three times the distance of `bottom`
+        from there to the real axis, at three times the distance of `bottom`; None: 3/2 points for every factor of e, and 3
 
     The error of a sum is measured in tests/test_direct.py.
     """
@@ -158,13 +160,15 @@ def frequencies(level: float, omega: float, bottom: float, explicit: int = 8, pa
         raise InputError("omega", omega, "a positive energy")
     if bottom >= level:
         raise InputError("bottom", bottom, f"an energy below the Fermi energy, {level}")
-    if explicit < 2 or min(path) < 2:
+    if explicit < 2 or (path is not None and min(path) < 2):
         raise InputError("explicit, path", (explicit, path), "at least 2 each")
     middle = (explicit + 1) / 2
+    top = middle * omega
+    radius = 3 * max(level - bottom, top)
+    path = (int(np.ceil(1.5 * np.log(radius / top))), 3) if path is None else path
     boson = _fading_weights(1.0, explicit, middle, (-0.5, 0.5))
     fermion = 0.5 * sum(_fading_weights(0.5, explicit + 1, middle + half, (0.0,)) for half in (-0.5, 0.5))
-    top = middle * omega
-    along, step = _path(top, 3 * max(level - bottom, top), path)
+    along, step = _path(top, radius, path)
     j = np.arange(explicit + 1)
     density = np.zeros((explicit + 1 + len(along), 2), complex)
     density[: explicit + 1, 1] = fermion * omega / np.pi

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,14 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk as bulk_cell
 
+from emforce.direct_plan import DirectHop, direct_step
+from emforce.embedding_jobs import defect_geometry, region_translations
 from emforce.hop import FloatArray, Hop, Image, frozen_atoms
-from emforce.jobs import Document, Step, atoms_document
 from emforce.materials import material
+from emforce.physics.perturbation import DefectGeometry
 from emforce.settings import Settings
 from emforce.site_symmetry import force_directions
+from emforce.steps import Document, Step, atoms_document
 from emforce.structure import thick_host
 
 
@@ -26,27 +29,40 @@ class HopPlan:
     ----------
     hop : turned so that the hop vector lies along x
     bulk : step of the bulk host
-    wind : last step, which needs all others but `bulk`
+    wind : joins the embeddings
+    direct : joins the responses of the direct valence; None where it is not wanted
     images : step of each image's ground state
+    ground_states : every step that runs GPAW but `bulk`, under the name by which the embeddings know it
     """
 
     hop: Hop
     bulk: Step
     wind: Step
     images: tuple[Step, ...]
+    ground_states: Mapping[str, Step]
+    direct: Step | None
 
     def steps(self) -> tuple[Step, ...]:
         """All steps, each after those that it needs."""
-        found: dict[str, Step] = {}
+        return _in_order([self.bulk, self.wind, *([] if self.direct is None else [self.direct])])
 
-        def visit(step: Step) -> None:
-            for need in step.needs.values():
-                visit(need)
-            found.setdefault(step.name, step)
+    def wind_steps(self) -> tuple[Step, ...]:
+        """Those of them that the wind force needs."""
+        return _in_order([self.bulk, self.wind])
 
-        visit(self.bulk)
-        visit(self.wind)
-        return tuple(found.values())
+
+def _in_order(last: Sequence[Step]) -> tuple[Step, ...]:
+    """The steps and all that they build on, each after what it needs."""
+    found: dict[str, Step] = {}
+
+    def visit(step: Step) -> None:
+        for need in step.needs.values():
+            visit(need)
+        found.setdefault(step.name, step)
+
+    for step in last:
+        visit(step)
+    return tuple(found.values())
 
 
 def rotation_to_x(vector: FloatArray, keep_z: bool) -> FloatArray:
@@ -214,19 +230,71 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
         documents.append({"name": name, "atoms": atoms_document(image.atoms), "mover": image.mover, "displaced": named,
                           "site_of_atom": image.site_of_atom.tolist(), "removed": list(image.removed)})
     embeddings = _embeddings(hop, flat, settings, needs) if slab else _bulk_embeddings(flat, settings)
-    wind = Step("wind", f"{title_of(hop)} embedding", {
-        "images": documents,
+    wind = wind_step(flat, settings, needs, documents, embeddings)
+    direct = None
+    if settings.direct.compute:
+        species = {symbol for image in flat.images for symbol in image.atoms.get_chemical_symbols()}
+        common = hop_document(flat, settings) | {"setups": setups(species, settings.dft.recipe), "dft": dft_document(settings)}
+        axes = (0,) if settings.dft.directions == "hop" else (0, 1) if slab else (0, 1, 2)
+        labels = [image.label for image in flat.images]
+        embedded = [wind.needs[name] for name in wind.inputs["embeddings"][0]["steps"]]
+        direct = direct_step(DirectHop(title_of(hop), common, documents, labels, needs, embeddings[0], embedded, axes),
+                             settings.direct)
+    return HopPlan(flat, bulk_step(hop.spec.metal, settings), wind, tuple(images), needs, direct)
+
+
+def hop_document(flat: Hop, settings: Settings) -> Document:
+    """What every step that embeds an image of a hop has among its inputs."""
+    return {
         "repeat": list(flat.repeat),
         "host_positions": atoms_document(flat.host_supercell())["positions"],
         "matrix_kpts": [settings.dft.matrix_kpts if p else 1 for p in flat.host_unit.pbc],
         "displacement": settings.dft.displacement_A,
-        "sigma": settings.host.sigma_eV,
-        "energies": list(settings.embedding.energies_eV),
-        "embeddings": embeddings,
-        "couplings": "new orbitals with all host sites in the region",
-        "variations": "at the Fermi energy",
-    }, needs, seconds=120)
-    return HopPlan(flat, bulk_step(hop.spec.metal, settings), wind, tuple(images))
+    }
+
+
+def wind_step(
+    flat: Hop, settings: Settings, needs: Mapping[str, Step], images: Sequence[Document], embeddings: Sequence[Document]
+) -> Step:
+    """Tables of each embedding host, an embedding of each image in each of them, and the step that joins these."""
+    common = hop_document(flat, settings)
+    title = title_of(flat)
+    parts: dict[str, Step] = {}
+    entries = []
+    for wanted in embeddings:
+        tables = tables_step(flat, settings, wanted, needs[wanted["host"]], [defect_geometry(common, i) for i in images])
+        names = []
+        for image, hop_image in zip(images, flat.images, strict=True):
+            used = [image["name"], *(name for signs in image["displaced"].values() for name in signs.values())]
+            own = {name: needs[name] for name in ("host", *used)} | {"tables": tables}
+            if wanted["host"] != "host":
+                own["thick"] = needs[wanted["host"]]
+            name = f"{image['name']} in {wanted['name']}"
+            parts[name] = Step("embedding", f"{title} {hop_image.label} embedded in {wanted['name']}", common | {
+                "image": image,
+                "atoms": wanted["atoms"],
+                "radii": wanted["radii"],
+                "couplings": "new orbitals with all host sites in the region",
+                "variations": "at the Fermi energy",
+            }, own, seconds=1.0 + 0.05 * len(hop_image.atoms) * (len(settings.embedding.energies_eV) if wanted["window"] else 1),
+                resources="embedding")
+            names.append(name)
+        entries.append({"name": wanted["name"], "steps": names})
+    return Step("wind", f"{title} wind force", {"embeddings": entries}, parts, seconds=0.1, resources="light")
+
+
+def tables_step(flat: Hop, settings: Settings, wanted: Document, host: Step, geometries: Sequence[DefectGeometry]) -> Step:
+    """Green functions and current matrices of an embedding host, wide enough for the regions around all images."""
+    cells = [tuple(int(x) for x in r) for g in geometries
+             for r in region_translations(g, len(flat.host_unit), max(wanted["radii"]))]
+    orbitals = 17 * len(host.inputs["atoms"]["symbols"])
+    return Step("tables", f"{title_of(flat)} Green functions of {wanted['name']}", {
+        "mesh": wanted["mesh"],
+        "sigmas": wanted["sigmas"],
+        "energies": list(settings.embedding.energies_eV) if wanted["window"] else [0.0],
+        "atoms": sorted(set(wanted["atoms"])),
+        "translations": [list(r) for r in sorted(set(cells))],
+    }, {"host": host}, seconds=5e-9 * float(np.prod(wanted["mesh"])) * orbitals**3 / 2, resources="embedding")
 
 
 def _embeddings(hop: Hop, flat: Hop, settings: Settings, needs: dict[str, Step]) -> list[Document]:

@@ -12,8 +12,9 @@ from ase import Atoms
 from ase.build import bulk
 
 from emforce.errors import ConvergenceError
-from emforce.jobs import Step, atoms_document, document_atoms, execute, load_matrices
+from emforce.jobs import execute
 from emforce.plan import setups
+from emforce.steps import Step, atoms_document, document_atoms, load_matrices
 from emforce.store import Store
 
 A = 4.04

@@ -1,0 +1,161 @@
+"""The steps that run GPAW: ground states of hosts and defects, their matrices, and relaxations.
+
+    bulk      primitive cell: matrices, Fermi surface, comparison with plane waves
+    host      slab or bulk cell that carries or embeds the defect: matrices
+    image     defect supercell at one point of the hop: density for restarts, matrices
+    displaced the same with the mover moved, from the image's density
+    relax     host or image: positions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from emforce.physics.fermi import FermiSurface, band_energies, cubic_fermi_surfaces
+from emforce.physics.lcao import LCAOMatrices
+from emforce.steps import Document, Laps, document_atoms, save_matrices
+from emforce.store import Finished, Store, save_arrays
+
+
+def dft_settings(inputs: Document, store: Store) -> Any:
+    from emforce.basis import ensure_bases
+    from emforce.dft import DFTSettings, add_setup_path
+
+    symbols = sorted(inputs["setups"])
+    folder = store.root / "bases"
+    basis = ensure_bases(symbols, folder, inputs["dft"]["recipe"])
+    add_setup_path(folder)
+    wanted = {k: v for k, v in inputs["dft"].items() if k != "recipe"}
+    setups = tuple((s, used["setup"]) for s, used in sorted(inputs["setups"].items()) if used["setup"] != "paw")
+    return DFTSettings(basis=tuple(sorted(basis.items())), setups=setups, **wanted)
+
+
+def _mesh_document(inputs: Document) -> Document:
+    """Monkhorst-Pack mesh; shifted off Gamma along axes with an even number of points, unless the step wants Gamma.
+
+    The primitive cell of fcc has no shifted mesh with the symmetry of the crystal: it is sampled through Gamma.
+    """
+    return {"size": tuple(inputs["kpts"]), "gamma": bool(inputs.get("gamma", False))}
+
+
+def _run_ground_state(inputs: Document, store: Store, log: Path) -> tuple[Any, Document]:
+    from emforce.dft import calculator, converge
+
+    atoms = document_atoms(inputs["atoms"])
+    settings = dft_settings(inputs, store)
+    calc = calculator(atoms, settings, _mesh_document(inputs), tuple(inputs["grid"]), log=log)
+    state = converge(calc, atoms)
+    values = {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations}
+    values["electrons"] = float(sum(setup.Nv for setup in calc.dft.setups))
+    return calc, values
+
+
+def host(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    from emforce.dft import host_matrices
+
+    calc, values = _run_ground_state(inputs, store, log)
+    save_matrices(folder, host_matrices(calc, tuple(inputs["matrix_kpts"])))
+    return values
+
+
+def bulk(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    from emforce.dft import host_matrices
+
+    laps = Laps()
+    calc, values = _run_ground_state(inputs, store, log)
+    matrices = host_matrices(calc, tuple(inputs["matrix_kpts"]))
+    save_matrices(folder, matrices)
+    laps.end("dft")
+    from emforce.planewave import irreducible_mesh
+
+    def sums(n: int) -> list[FermiSurface]:
+        k, weights = irreducible_mesh(calc.atoms, n)
+        sigmas = (inputs["sigma"], inputs["sigma_check"])
+        return cubic_fermi_surfaces(matrices, values["electrons"], k, weights, sigmas, (n, n, n))
+
+    # denser meshes until N stands still; d bands at E_F (W) need twice the points of an s band (Cu)
+    n = inputs["mesh"]
+    coarser, (served, wider) = sums(2 * round(0.375 * n))[0], sums(n)
+    while abs(coarser.n_cubic / served.n_cubic - 1) > inputs["n_tolerance"] and n < inputs["mesh_max"]:
+        n = min(2 * round(0.625 * n), inputs["mesh_max"])
+        coarser, (served, wider) = served, sums(n)
+    values |= {"mesh": n, "fermi_energy": served.fermi_energy, "dos": served.dos, "n": served.n_cubic,
+               "volume": served.volume, "plasma_energy": served.plasma_energy, "rho_lambda": served.rho_lambda,
+               "n_check": wider.n_cubic, "n_coarse": coarser.n_cubic}
+    laps.end("sums")
+    values["check"] = _compare(inputs["symbol"], matrices, values["electrons"], folder)
+    laps.end("check")
+    return values | {"timing": laps.seconds}
+
+
+def _compare(symbol: str, matrices: LCAOMatrices, electrons: float, folder: Path) -> Document | None:
+    """Standing check against the stored plane-wave reference; None where there is none for this metal."""
+    from emforce.errors import InputError
+    from emforce.planewave import check_bulk_host, load_reference
+
+    try:
+        reference = load_reference(symbol)
+    except InputError:
+        return None
+    result = check_bulk_host(matrices, reference)
+    path = reference.path_cartesian @ matrices.cell.T / (2 * np.pi)
+    (own,) = cubic_fermi_surfaces(matrices, electrons, reference.kpoints, reference.weights, (reference.sigma,),
+                                  (reference.mesh,) * 3)
+    bands = band_energies(matrices, path) - own.fermi_energy
+    steps = np.linalg.norm(np.diff(reference.path_cartesian, axis=0), axis=1)
+    save_arrays(folder, {"bands": bands, "reference": reference.path_energies,
+                         "path": np.concatenate([[0.0], np.cumsum(steps)])}, "bands.npz")
+    labels = {str(i): letter for i, letter in reference.path_labels.items()}
+    return asdict(result) | {"dos": own.dos, "omega_p": own.plasma_energy, "labels": labels,
+                             "dos_plane_wave": reference.dos, "omega_p_plane_wave": reference.omega_p}
+
+
+def image(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    from emforce.dft import calculator, converge, folded_matrices, save, shared_symmetry
+
+    atoms = document_atoms(inputs["atoms"])
+    grid = tuple(inputs["grid"])
+    moved = [atoms, *(_displaced_atoms(atoms, inputs["mover"], d) for d in inputs["displacements"])]
+    calc = calculator(atoms, dft_settings(inputs, store), _mesh_document(inputs), grid,
+                      shared_symmetry(moved, grid), log)
+    state = converge(calc, atoms, forces=inputs["forces"])
+    save(calc, folder / "density.gpw")
+    save_matrices(folder, folded_matrices(calc, tuple(inputs["matrix_kpts"])))
+    forces = None if state.forces is None else state.forces.tolist()
+    return {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations, "forces": forces}
+
+
+def _displaced_atoms(atoms: Atoms, mover: int, displacement: Sequence[float]) -> Atoms:
+    moved = atoms.copy()
+    moved.positions[mover] += displacement
+    return moved
+
+
+def displaced(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    from emforce.dft import converge, folded_matrices, load
+
+    dft_settings(inputs, store)  # the bases must be on GPAW's path
+    calc = load(needs["image"].folder / "density.gpw", log)
+    atoms = _displaced_atoms(document_atoms(inputs["atoms"]), inputs["mover"], inputs["displacement"])
+    state = converge(calc, atoms)
+    save_matrices(folder, folded_matrices(calc, tuple(inputs["matrix_kpts"])))
+    return {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations}
+
+
+def relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    from emforce.dft import calculator, relax, shared_symmetry
+
+    atoms = document_atoms(inputs["atoms"])
+    grid = tuple(inputs["grid"])
+    calc = calculator(atoms, dft_settings(inputs, store), _mesh_document(inputs), grid,
+                      shared_symmetry([atoms], grid), log)
+    trajectory = log.with_suffix(".extxyz")  # beside the log: a killed relaxation goes on from its last step
+    relaxed, force, energy, steps = relax(calc, atoms, np.array(inputs["directions"]), inputs["force_tolerance"],
+                                          inputs["steps"], trajectory)
+    return {"positions": relaxed.get_positions().tolist(), "force": force, "energy": energy, "steps": steps}

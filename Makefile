@@ -16,7 +16,7 @@ endif
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run services test lint lock clean distclean
+.PHONY: help setup run services test test-slurm lint lock clean distclean
 
 help:       ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ services:   ## what the tests run against: PostgreSQL, Chromium
 
 test: setup services ## every test but the slow production checks
 	@EMFORCE_REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(PYTEST)
+
+test-slurm: setup ## a campaign on a real SLURM of two virtual nodes, which it installs, starts and stops
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/test_slurm.py -m slurm -s $(PYTEST)
 
 lint: setup ## ruff and mypy
 	@$(VENV)/bin/ruff check .

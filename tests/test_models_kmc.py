@@ -78,18 +78,17 @@ def test_closed_forms_of_the_drift():
     lattice = surface_lattice("fcc(100)", 2.5)
     v = walkers.exact_drift_velocity(lattice, lattice.bias(0.8))
     assert v == pytest.approx([2 * 2.5 * math.sinh(0.4), 0.0])
-    for name in ADATOMS:  # Einstein
+    for name in ("fcc(100)", "fcc(111)"):  # Einstein, isotropic
         lattice = surface_lattice(name, 2.5)
         v = walkers.exact_drift_velocity(lattice, lattice.bias(1e-4, 10.0))
-        assert v == pytest.approx(walkers.exact_diffusion_coefficient(lattice) * 1e-4 / 2.5 * lattice.field(10.0), rel=1e-3) \
-            or name == "bcc(110)"
-    # bcc(110) is not isotropic: D along [001] and [1-10] are as 1 to 2
+        assert v == pytest.approx(walkers.exact_diffusion_coefficient(lattice) * 1e-4 / 2.5 * lattice.field(10.0), rel=1e-3)
+    # bcc(110): the mobility along [1-10] (sum of two hops, a sqrt(2)) is twice that along [001] (their difference, a)
     lattice = surface_lattice("bcc(110)", 2.5)
-    along = math.degrees(math.acos(math.sqrt(2 / 3)))  # bisector of two hops: [1-10] is the long way
-    bisectors = [math.degrees(math.atan2(*(lattice.hops[0, 0] + sign * lattice.hops[0, 2])[::-1])) for sign in (1, -1)]
-    speeds = [np.linalg.norm(walkers.exact_drift_velocity(lattice, lattice.bias(1e-4, a))) for a in bisectors]
-    assert bisectors[0] == pytest.approx(90 - math.degrees(math.atan(math.sqrt(0.5)))) or along
-    assert max(speeds) / min(speeds) == pytest.approx(2.0, rel=1e-6)
+    axes = [lattice.hops[0, 0] + sign * lattice.hops[0, 2] for sign in (1, -1)]
+    assert np.linalg.norm(axes[0]) / np.linalg.norm(axes[1]) == pytest.approx(math.sqrt(2))
+    long, short = (walkers.exact_drift_velocity(lattice, lattice.bias(1e-4, math.degrees(math.atan2(y, x)))) for x, y in axes)
+    assert np.linalg.norm(long) == pytest.approx(2 * np.linalg.norm(short), rel=1e-6)
+    assert long @ axes[0] == pytest.approx(np.linalg.norm(long) * np.linalg.norm(axes[0]))
 
 
 def test_two_kinds_of_sites_with_different_barriers():

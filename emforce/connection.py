@@ -16,192 +16,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.units import Bohr
-from scipy.special import spherical_jn
 
 from emforce.dft import DFTSettings
 from emforce.errors import InputError
 from emforce.physics.lcao import Floats, Ints
 from emforce.physics.position import Connection
-
-#: places of x, y, z among GPAW's spherical harmonics of l = 1, which are y, z, x
-_X_Y_Z = (3, 1, 2)
-#: radial points of the transforms for the dipole integrals
-_POINTS = 1024
+from emforce.two_centre import X_Y_Z, TwoCentreIntegrals
 
 
 def setups_of(calc: Any) -> Any:
     """PAW setups of a calculation, one per atom, with their bases: all of `calc` that the matrices here need."""
     return calc.dft.setups
-
-
-class TwoCentreIntegrals:
-    """Integrals between the basis functions and projectors of a set of PAW setups, as functions of the distance.
-
-    Overlaps and projections are GPAW's own (gpaw.lcao.tci): the same splines, so that the same numbers come out. The dipole
-    integral is an overlap with x times a function, which is a sum of functions of l + 1 and l - 1:
-    x f r^l Y_L = sqrt(4 pi/3) sum_L' G(L, x, L') f r^(l+1) Y_L'.
-    Lengths are in bohr in here.
-    """
-
-    def __init__(self, setups: Any) -> None:
-        from gpaw.lcao.tci import TCIExpansions
-
-        self.setups = list(setups)
-        self.tables = TCIExpansions.new_from_setups(setups)
-        self.species = [int(i) for i in self.tables.I_a]
-        self.orbitals = np.array([setup.nao for setup in self.setups])
-        kinds = list(setups.setups.values())
-        self.functions = [list(kind.basis_functions_J) for kind in kinds]
-        self.orbital_reach = list(self.tables.phit_rcmax_I)
-        self.projector_reach = list(self.tables.pt_rcmax_I)
-        self._dipole: dict[tuple[int, int], tuple[Any, Floats]] = {}
-        self._on_site: dict[int, Any] = {}
-
-    def overlap(self, a: int, b: int, vector: Floats) -> Floats:
-        """<phit^a|phit^b>, b at a + vector."""
-        return _values(self.tables.O_expansions.get(a, b), vector)
-
-    def overlap_gradient(self, a: int, b: int, vector: Floats) -> Floats:
-        """(3, ...) derivative of `overlap` with respect to the vector.
-
-        At distance zero GPAW's splines for l > 0 hold the value of the next point: harmless there, but not for the
-        derivative (0.1 %), so that functions of one atom have their own splines here.
-        """
-        if not vector.any():
-            return _gradients(self._own(self.species[a]), vector)
-        return _gradients(self.tables.O_expansions.get(a, b), vector)
-
-    def projection(self, a: int, b: int, vector: Floats) -> Floats:
-        """<p^a|phit^b>, b at a + vector."""
-        return _values(self.tables.P_expansions.get(a, b), vector)
-
-    def projection_gradient(self, a: int, b: int, vector: Floats) -> Floats:
-        """(3, ...) derivative of `projection` with respect to the vector."""
-        return _gradients(self.tables.P_expansions.get(a, b), vector)
-
-    def dipole(self, a: int, b: int, vector: Floats) -> Floats:
-        """(3, ...) <phit^a| r - R_b |phit^b>, b at a + vector."""
-        expansion, mix = self._raised(self.species[a], self.species[b])
-        return np.asarray(np.einsum("mx,axn->amn", _values(expansion, vector), mix))
-
-    def dipole_gradient(self, a: int, b: int, vector: Floats) -> Floats:
-        """(3, 3, ...) derivative of `dipole` with respect to the vector, which is the first axis."""
-        expansion, mix = self._raised(self.species[a], self.species[b])
-        return np.asarray(np.einsum("umx,axn->uamn", _gradients(expansion, vector), mix))
-
-    def _own(self, kind: int) -> Any:
-        """Overlaps among the functions of one species, from our own transforms."""
-        if kind not in self._on_site:
-            functions = [(f, f.get_angular_momentum_number(), 0) for f in self.functions[kind]]
-            self._on_site[kind] = self._expansion(functions, functions)
-        return self._on_site[kind]
-
-    def _expansion(self, left: list[tuple[Any, int, int]], right: list[tuple[Any, int, int]]) -> Any:
-        from gpaw.lcao.overlap import OverlapExpansion, TwoSiteOverlapExpansions
-
-        table = np.empty((len(left), len(right)), object)
-        for i, (f, l1, p1) in enumerate(left):
-            for j, (g, l2, p2) in enumerate(right):
-                product = self._bessel.forward(f, l1, p1) * self._bessel.forward(g, l2, p2)
-                table[i, j] = OverlapExpansion(l1, l2, self._bessel.splines(product, l1, l2))
-        return TwoSiteOverlapExpansions([l for _, l, _ in left], [l for _, l, _ in right], table)
-
-    def _raised(self, one: int, two: int) -> tuple[Any, Floats]:
-        """Overlaps of the functions of one species with those of l +- 1 of the other, and how x makes these."""
-        if (one, two) not in self._dipole:
-            left = [(f, f.get_angular_momentum_number(), 0) for f in self.functions[one]]
-            expansion = self._expansion(left, _raised_functions(self.functions[two]))
-            self._dipole[one, two] = (expansion, _mixing(self.functions[two]))
-        return self._dipole[one, two]
-
-    @cached_property
-    def _bessel(self) -> BesselTransforms:
-        return BesselTransforms(max(self.orbital_reach))
-
-
-def _raised_functions(functions: list[Any]) -> list[tuple[Any, int, int]]:
-    """What x times each radial function holds: (function, l', power of r) with l' = l + 1, then l - 1."""
-    out = []
-    for f in functions:
-        l = f.get_angular_momentum_number()
-        out += [(f, l + 1, 0)] if l == 0 else [(f, l + 1, 0), (f, l - 1, 2)]
-    return out
-
-
-def _mixing(functions: list[Any]) -> Floats:
-    """(3, orbitals of _raised_functions, orbitals): x Y_L = sqrt(4 pi/3) sum_L' G(L, x, L') Y_L' for x, y, z."""
-    from gpaw.sphere.gaunt import gaunt
-
-    ls = [f.get_angular_momentum_number() for f in functions]
-    coefficients = gaunt(max(1, *ls, 0))
-    blocks = []
-    for l in ls:
-        here = slice(l * l, (l + 1) ** 2)
-        parts = [slice((l + 1) ** 2, (l + 2) ** 2)] + ([slice((l - 1) ** 2, l * l)] if l else [])
-        blocks.append(np.array([np.concatenate([coefficients[here, x, p].T for p in parts]) for x in _X_Y_Z]))
-    out = np.zeros((3, sum(b.shape[1] for b in blocks), sum(b.shape[2] for b in blocks)))
-    row = column = 0
-    for b in blocks:
-        out[:, row : row + b.shape[1], column : column + b.shape[2]] = b
-        row, column = row + b.shape[1], column + b.shape[2]
-    return np.sqrt(4 * np.pi / 3) * out
-
-
-def _values(expansion: Any, vector: Floats) -> Floats:
-    from gpaw.lcao.overlap import LazySphericalHarmonics
-
-    return np.asarray(expansion.evaluate(float(np.linalg.norm(vector)), LazySphericalHarmonics(vector)))
-
-
-def _gradients(expansion: Any, vector: Floats) -> Floats:
-    from gpaw.lcao.overlap import LazySphericalHarmonics, LazySphericalHarmonicsDerivative
-
-    length = float(np.linalg.norm(vector))
-    direction = vector / length if length > 0 else np.zeros(3)
-    return np.asarray(expansion.derivative(length, direction, LazySphericalHarmonics(vector),
-                                           LazySphericalHarmonicsDerivative(vector)))
-
-
-class BesselTransforms:
-    """Radial functions in momentum space and back, by sums over even grids.
-
-    GPAW's own transform divides by powers of k that lose all digits at l = 7, which f functions need here.
-    """
-
-    def __init__(self, reach: float) -> None:
-        self.reach = reach
-        self.r = reach / _POINTS * np.arange(_POINTS)
-        self.k = np.pi / (2 * reach) * np.arange(_POINTS)  # periodic in 4 reach: overlaps end at 2 reach
-        self._forward: dict[int, Floats] = {}
-
-    def forward(self, function: Any, l: int, power: int) -> Floats:
-        """Integral of r^2 j_l(kr) r^l r^power f(r) at each k; f is GPAW's radial function, without r^l."""
-        if l not in self._forward:
-            self._forward[l] = spherical_jn(l, self.k[:, None] * self.r) * self.r[1]
-        values = function.map(self.r)
-        return np.asarray(self._forward[l] @ (self.r ** (2 + l + power) * values))
-
-    def splines(self, product: Floats, l1: int, l2: int) -> list[Any]:
-        """Radial parts, one per l, of the overlap of two functions whose transforms have this product."""
-        from gpaw.spline import Spline
-
-        points = 257
-        distance = 2 * self.reach / (points - 1) * np.arange(points)
-        result = []
-        for l in range((l1 + l2) % 2, l1 + l2 + 1, 2):
-            values = 8 * spherical_jn(l, distance[:, None] * self.k) @ (product * self.k**2) * self.k[1]
-            values[1:] /= distance[1:] ** l
-            # j_l(kx)/x^l -> k^l/(2l + 1)!!
-            values[0] = 8 * self.k[1] * np.dot(product, self.k ** (2 + l)) / np.prod(np.arange(2 * l + 1, 0, -2))
-            values *= (-1.0) ** ((l1 - l2 - l) // 2)
-            result.append(Spline.from_data(l, 2 * self.reach, values))
-        return result
 
 
 @dataclass(frozen=True)
@@ -305,7 +135,8 @@ class RealSpaceBasis:
         out = np.zeros((3, len(self.R), self.n, self.n))
         self._add_pairs(out, self.integrals.dipole)
         self._add_spheres(out, lambda a, c: c.p, self._local_dipole)
-        return self._symmetric(out, 1) * (0.5 * Bohr)
+        out *= 0.5 * Bohr
+        return self._symmetric(out, 1)
 
     def moving(self, moved: Sequence[int]) -> tuple[Floats, Floats]:
         """a and dS/du, each (3, nR, n, n) in 1/Angstrom, for atoms that move together with all their images."""
@@ -321,7 +152,9 @@ class RealSpaceBasis:
             return np.asarray(self._d_o(a) @ (change * c.dp) - moves[a] * (nabla @ c.p))
 
         self._add_spheres(out, lambda a, c: c.p, right)
-        return self._symmetric(out, -1) * (0.5 / Bohr), self._symmetric(out, 1) / Bohr
+        out /= Bohr
+        a = self._symmetric(0.5 * out, -1)
+        return a, self._symmetric(out, 1)
 
     def dipole_change(self, moved: Sequence[int]) -> Floats:
         """Derivative of `dipole` with respect to u, (3 u, 3 r, nR, n, n)."""
@@ -354,7 +187,8 @@ class RealSpaceBasis:
                 return change * c.dp[u] if change.any() else None
 
             self._add_spheres(by_u[u], left, self._local_dipole)
-        return (self._symmetric(out, 1) * 0.5).reshape(by_u.shape)
+        out *= 0.5
+        return self._symmetric(out, 1).reshape(by_u.shape)
 
     def _local_dipole(self, atom: int, c: _Columns) -> Floats:
         """(3, i, orbitals) one-centre difference of <phi_i|r - R_nu|phi_nu>."""
@@ -366,7 +200,7 @@ class RealSpaceBasis:
     def _delta(self, atom: int) -> Floats:
         """(3, i, i) one-centre difference of <phi_i|r - R_a|phi_j>, bohr."""
         delta = self.integrals.setups[atom].Delta_iiL
-        return np.asarray(np.sqrt(4 * np.pi / 3) * delta[:, :, list(_X_Y_Z)].transpose(2, 0, 1))
+        return np.asarray(np.sqrt(4 * np.pi / 3) * delta[:, :, list(X_Y_Z)].transpose(2, 0, 1))
 
     def _moves(self, moved: Sequence[int]) -> Floats:
         if not moved or any(not 0 <= i < len(self.atoms) for i in moved):
@@ -374,9 +208,11 @@ class RealSpaceBasis:
         return np.isin(np.arange(len(self.atoms)), moved).astype(float)
 
     def _symmetric(self, table: Floats, sign: int) -> Floats:
-        """A(R) + sign A(-R)^T."""
+        """A(R) + sign A(-R)^T, written over the table: those of a supercell are large."""
         minus = [self.index[-x, -y, -z] for x, y, z in self.R.tolist()]
-        return np.asarray(table + sign * table[:, minus].swapaxes(-1, -2))
+        for component in table:
+            component += sign * component[minus].swapaxes(-1, -2)
+        return table
 
     def _add_pairs(self, out: Floats, integral: Callable[[int, int, Floats], Floats | None]) -> None:
         for a, near in enumerate(self.pairs):

@@ -44,7 +44,8 @@ def low() -> Any:
 
 @pytest.fixture(scope="module")
 def integrals(low: Any) -> Any:
-    from emforce.connection import TwoCentreIntegrals, setups_of
+    from emforce.connection import setups_of
+    from emforce.two_centre import TwoCentreIntegrals
 
     return TwoCentreIntegrals(setups_of(low))
 
@@ -174,6 +175,29 @@ def test_dipole_integral_is_the_same_from_both_atoms(integrals):
         for a, b in ((0, 0), (0, 2)):
             one = integrals.dipole(a, b, vector) + vector[:, None, None] * integrals.overlap(a, b, vector)
             np.testing.assert_allclose(one, integrals.dipole(b, a, -vector).swapaxes(1, 2), atol=2e-7)
+
+
+def test_f_functions(tmp_path):
+    """x raises f to g, whose overlap with f goes up to l = 7, beyond GPAW's own transforms."""
+    import gpaw
+
+    from emforce.basis import RadialFunction, Recipe, write_basis
+    from emforce.connection import setups_for
+    from emforce.dft import DFTSettings, add_setup_path
+    from emforce.two_centre import TwoCentreIntegrals
+
+    recipe = Recipe("Al", "f", "paw", (RadialFunction(0, "confined", 7.0), RadialFunction(3, "gaussian", 6.0, width=2.0)))
+    write_basis(recipe, tmp_path)
+    try:
+        add_setup_path(tmp_path)
+        setups = setups_for(Atoms("Al", cell=[9.0] * 3, pbc=True), DFTSettings("PBE", (("Al", recipe.basis),)))
+    finally:
+        gpaw.setup_paths.remove(str(tmp_path))
+    ints = TwoCentreIntegrals(setups)
+    for vector in (np.array([1.0, 2.0, 2.5]), np.array([0.1, -0.05, 0.2])):
+        one = ints.dipole(0, 0, vector) + vector[:, None, None] * ints.overlap(0, 0, vector)
+        np.testing.assert_allclose(one, ints.dipole(0, 0, -vector).swapaxes(1, 2), atol=2e-6)
+        assert np.abs(ints.dipole(0, 0, vector)[:, 1:, 1:]).max() > 0.02
 
 
 def test_pseudo_part_against_the_real_space_grid(integrals):

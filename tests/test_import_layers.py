@@ -41,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("physics.heat",),
     ("physics.migration",),
     # density functional theory: the only files that import gpaw
-    ("dft", "basis", "planewave"),
+    ("dft", "basis", "planewave", "two_centre"),
     ("connection",),
     # running
     ("cluster_profile",),
@@ -74,24 +74,31 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("workflow",),
     ("relaxation",),
     # showing
-    ("plot", "export"),
+    ("plot",),
     ("valence_plot",),
     # using: small models made from evaluated rows
     ("models.__init__", "models.parameters", "models.lattice"),
     ("models.continuum", "models.surface", "models.walkers", "models.terrace", "models.companions"),
     ("models.kmc",),
     ("models.figures",),
+    # handing on: files for other programs
+    ("export.__init__", "export.request"),
+    ("export.parameters",),
+    ("export.documents", "export.dynamics", "export.fields", "export.jumps", "export.lines"),
+    ("export.formats",),
     ("commands.__init__", "commands.options"),
-    ("commands.ask", "commands.model", "commands.calculate", "commands.campaign", "commands.keep", "commands.wires"),
+    ("commands.ask", "commands.model", "commands.calculate", "commands.campaign", "commands.export", "commands.keep",
+     "commands.wires"),
     ("cli",),
     ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-GPAW_FILES = {"dft", "basis", "planewave", "connection"}
+GPAW_FILES = {"dft", "basis", "planewave", "two_centre", "connection"}
 PHYSICS_MAY_IMPORT = {"numpy", "scipy", "emforce"}
 #: beyond the order: records and queries must be readable where nothing was computed
-KEEPING = {"stored", "record", "database", "query", "audit", "plot", "export"}
+KEEPING = {"stored", "record", "database", "query", "audit", "plot", "export.request", "export.parameters", "export.documents",
+           "export.dynamics", "export.fields", "export.jumps", "export.lines", "export.formats"}
 RUNNING = GPAW_FILES | {"jobs", "plan", "pools", "farm", "campaign", "clusters", "workflow", "relaxation"}
 SLOW = ("gpaw", "dask", "distributed", "sqlalchemy", "matplotlib", "pymatgen", "phonopy", "pandas")
 

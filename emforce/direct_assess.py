@@ -45,7 +45,7 @@ class DirectValue:
     tensor : (3, 3), nan where not computed (the hop average has none)
     omegas, total : (n,) hbar/tau, eV, and Z along the hop
     sea : Fermi-sea part at the smallest hbar/tau, a diagnostic that depends on the basis
-    k_free, k_free_sigma : uOhm cm along the hop, K of what grows with tau in a fit that does not know the wind force
+    k_free : uOhm cm along the hop, K of what grows with tau in a fit that does not know the wind force
     condition : largest condition number
     """
 
@@ -56,7 +56,6 @@ class DirectValue:
     total: np.ndarray
     sea: float
     k_free: float
-    k_free_sigma: float
     condition: float
 
     @property
@@ -111,8 +110,7 @@ def assess_direct(
         parts |= dict.fromkeys(NOT_ESTIMATED, NAN)
         total = np.array([tensor(t)[0, 0] for t in image["total"]])
         found.append(DirectValue(value, parts, z, omegas, total, float(tensor(image["sea"][smallest])[0, 0]),
-                                 float(tensor(image["m_free"])[0, 0]) * scale,
-                                 abs(float(tensor(image["m_free_sigma"])[0, 0])) * scale, float(image["condition"])))
+                                 float(tensor(image["m_free"])[0, 0]) * scale, float(image["condition"])))
     return found
 
 
@@ -127,5 +125,4 @@ def average_direct(values: Sequence[DirectValue], fractions: Sequence[float], sy
     parts["path"] = path_error(fractions, [v.value for v in values], symmetric)
     total = np.array([mean([v.total[i] for v in values]) for i in range(len(values[0].omegas))])
     return DirectValue(mean([v.value for v in values]), parts, np.full((3, 3), NAN), values[0].omegas, total,
-                       mean([v.sea for v in values]), mean([v.k_free for v in values]),
-                       mean([v.k_free_sigma for v in values]), max(v.condition for v in values))
+                       mean([v.sea for v in values]), mean([v.k_free for v in values]), max(v.condition for v in values))

@@ -125,7 +125,7 @@ def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log:
 def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `direct`: per image [hbar/tau][force][field] of Z and its parts, and what tau m of the wind leaves of it.
 
-    m_free is the m of a fit that does not know the wind's: a check.
+    m_free is the m of a polynomial through m/omega, 1, omega that does not know the wind's: a check.
     """
     runs = [needs[name].values for name in inputs["responses"]]
     omegas = np.array([run["omega"] for run in runs])
@@ -136,8 +136,10 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
         total = np.array(entry["total"], dtype=float)
         level = needs[inputs["wind"][i]].values["m"][0][0]  # served width and radius; the middle of the energies is E_F
         m = np.array(level[len(level) // 2], dtype=float)
-        parts, free = split(omegas, total, m), split(omegas, total)
-        entry |= {"m": nulls(m), "z_direct": nulls(parts.z_direct), "z_direct_sigma": nulls(parts.sigma),
-                  "drift": [nulls(d) for d in parts.drift], "m_free": nulls(free.m), "m_free_sigma": nulls(free.m_sigma)}
+        parts = split(omegas, total, m)
+        free = np.linalg.lstsq(omegas[:, None] ** [-1.0, 0.0, 1.0], np.nan_to_num(total).reshape(len(total), -1), rcond=None)[0]
+        m_free = np.where(np.isnan(total[0]), np.nan, free[0].reshape(3, 3))
+        entry |= {"m": nulls(m), "m_free": nulls(m_free), "z_direct": nulls(parts.z_direct),
+                  "z_direct_sigma": nulls(parts.sigma), "drift": [nulls(d) for d in parts.drift]}
         images.append(entry)
     return {"omegas": omegas.tolist(), "fermi_energy": runs[0]["fermi_energy"], "images": images}

@@ -144,15 +144,14 @@ def _values(item: Prepared, wind: Document, bulk: Document, common: dict[str, An
 def _direct_fields(direct: DirectValue, wind: Assessed, common: dict[str, Any]) -> dict[str, Any]:
     """Fields of the direct valence; withheld, with the reason, where the response's own wind force contradicts the served one."""
     sigma = math.hypot(*(part for part in wind.parts.values() if not math.isnan(part)))
-    limit = 2 * math.hypot(sigma, direct.k_free_sigma)
     checks = (
-        Check("K of a free fit to the response against K", abs(direct.k_free - wind.k), limit, "<=", "µΩ cm"),
+        Check("K of a free fit to the response against K", abs(direct.k_free - wind.k), 2 * sigma, "<=", "µΩ cm"),
         Check("condition number of 1 - G0 W in the response", direct.condition, MAX_CONDITION),
     )
     broken = "; ".join(str(c) for c in checks if not c.passed)
     if broken:
         return {"provenance": common["provenance"] | {"direct": f"computed, not served: {broken}"}}
-    word = f"{common['provenance']['direct']}; K of a free fit {direct.k_free:.1f} ± {direct.k_free_sigma:.1f} µΩ cm"
+    word = f"{common['provenance']['direct']}; K of a free fit {direct.k_free:.1f} µΩ cm"
     return direct.fields() | {"provenance": common["provenance"] | {"direct": word}}
 
 

@@ -114,7 +114,7 @@ class Direct:
     Attributes
     ----------
     compute : whether to compute it; the wind force does not need it
-    omegas_eV : hbar/tau at which the whole response is computed, five or more
+    omegas_eV : hbar/tau at which the whole response is computed, three or more
     radius_A : of the region
     mesh_share : k-points of the response along each axis, as a share of those of the wind's tables
     """
@@ -182,8 +182,8 @@ def load_settings(preset: str, overrides: Mapping[str, object] | None = None) ->
     settings = Settings(preset, tuple(sorted((k, _plain(v)) for k, v in changes.items())), **sections)
     _check_embedding(settings.embedding)
     omegas = settings.direct.omegas_eV
-    if len(set(omegas)) < 5 or min(omegas) <= 0:
-        raise InputError("direct.omegas_eV", omegas, "five or more different energies above zero")
+    if len(set(omegas)) < 3 or min(omegas) <= 0:
+        raise InputError("direct.omegas_eV", omegas, "three or more different energies above zero")
     return settings
 
 

@@ -214,3 +214,8 @@ def test_split_of_a_polynomial_is_exact() -> None:
     assert np.isnan(found.z_direct[1, 2])
     with pytest.raises(InputError, match="five"):
         split(omegas[:4], z[:4])
+    m = 0.4 * np.arange(1.0, 10.0).reshape(3, 3)
+    given = split(omegas[:3], z[:3], m)
+    np.testing.assert_allclose(given.z_direct[known], 1.3 * np.arange(1.0, 10.0).reshape(3, 3)[known], atol=1e-9)
+    with pytest.raises(InputError, match="three"):
+        split(omegas[:2], z[:2], m)

@@ -169,12 +169,14 @@ def split(omegas: Floats, z: Floats, m: Floats | None = None) -> Split:
     Sigma is the root mean square change when the polynomial loses its last power, and when the data lose the smallest or the
     largest omega: what Z does beyond the polynomial, and what errors of k-mesh and frequencies come to.
 
-    With `m` (3, 3), eV, from elsewhere Z - m/omega is fitted, by four powers from the zeroth on. An m that is smeared over some
-    energy asks for omega of that size and not much smaller: the limit of long tau of the difference is not finite.
+    With `m` (3, 3), eV, from elsewhere Z - m/omega is fitted, by up to four powers from the zeroth on; three omega are enough.
+    An m that is smeared over some energy asks for a Z averaged over the same (`Accuracy.sigma`), or for omega of that size and
+    not much smaller: otherwise the limit of long tau of the difference is not finite.
     """
     omegas, z = np.asarray(omegas, float), np.asarray(z, float)
-    if len(omegas) < 5 or len(np.unique(omegas)) != len(omegas) or (omegas <= 0).any():
-        raise InputError("omegas", omegas.tolist(), "at least five different positive energies")
+    least = 5 if m is None else 3
+    if len(omegas) < least or len(np.unique(omegas)) != len(omegas) or (omegas <= 0).any():
+        raise InputError("omegas", omegas.tolist(), f"{'five' if m is None else 'three'} or more different positive energies")
     order = np.argsort(omegas)
     w = omegas[order]
     y = (z if m is None else z - np.asarray(m) / omegas[:, None, None])[order].reshape(len(w), -1)
@@ -182,7 +184,7 @@ def split(omegas: Floats, z: Floats, m: Floats | None = None) -> Split:
 
     def fit(keep: slice, count: int) -> Floats:
         """m (0 where it is given) and Z_direct of Z itself, not of omega Z: large omega do not weigh more."""
-        rows = w[keep, None] ** (first + np.arange(min(count, len(w[keep]))))
+        rows = w[keep, None] ** (first + np.arange(max(min(count, len(w[keep])), 1)))
         found = np.full((rows.shape[1], y.shape[1]), np.nan)
         known = ~np.isnan(y).any(axis=0)
         found[:, known] = np.linalg.lstsq(rows, y[keep][:, known], rcond=None)[0]

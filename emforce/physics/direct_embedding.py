@@ -26,6 +26,8 @@ from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import BlochSums, Connection
 from emforce.physics.wind import region
 
+#: meshes of the pairs that an average of width sigma takes beside the first, as shares of the first's
+_SHARES = (0.6, 0.35, 0.2)
 #: bytes that one block of k-points may take while kernels are summed
 _BLOCK_BYTES = 2**26
 
@@ -190,13 +192,17 @@ def meshes(
 ) -> list[tuple[int, int, int]]:
     """A mesh for every pair: `mesh` where an energy is omega/2 from the real axis, thinner in proportion farther away.
 
-    With a Gaussian average of width sigma, which `mesh` resolves, the width grows from sigma on.
+    With a Gaussian average of width sigma, which `mesh` resolves, the width grows from sigma on; only the first pair, which holds
+    tau m, needs all of `mesh`, and the others share the few meshes of `_SHARES`, each of which takes eigenstates of its own.
     """
     found = []
-    for pair, level in zip(pairs, pairs[:, 0].real - pairs[0, 0].real, strict=True):
+    for number, (pair, level) in enumerate(zip(pairs, pairs[:, 0].real - pairs[0, 0].real, strict=True)):
         # on the way around the occupied states the distance to them is not only upwards
         away = max(float(np.abs(pair.imag).min()), -0.3 * float(level))
-        share = 0.5 * omega / away if sigma == 0 else (sigma + 0.5 * omega) / (sigma + away)
+        share = 0.5 * omega / away
+        if sigma > 0:
+            wanted = sigma / (sigma + away)
+            share = 1.0 if number == 0 else min(x for x in _SHARES if x >= min(wanted, _SHARES[0]))
         thin = [max(2 * int(np.ceil(0.5 * n * share)), min(least, n)) if n > 1 else 1 for n in mesh]
         found.append((min(thin[0], mesh[0]), min(thin[1], mesh[1]), min(thin[2], mesh[2])))
     return found
@@ -308,9 +314,12 @@ def pair_term(mover: EmbeddedMover, host: Host, table: HostKernel, weights: Comp
         value[u] = [np.sum(q * k[i]) + np.sum(inner * change[i]) for i in range(len(table.axes))]
     density = np.full((3, len(table.axes)), np.nan)
     density[known] = 0.0
+    near = {(u, axis): mover.m0[u, axis][pick] for u in known for axis in table.axes}
+    # G' is symmetric, H and S being real: the columns in which M0 is not zero are enough
+    columns = np.flatnonzero(np.any([m0.any(axis=0) for m0 in near.values()], axis=0))
     for t, lu, weight in zip(g, factors, weights, strict=True):
         if weight != 0:
-            rho = np.real(weight * scipy.linalg.lu_solve(lu, t, check_finite=False))
+            rho = np.real(weight * scipy.linalg.lu_solve(lu, t[:, columns], check_finite=False))
             for u in known:
-                density[u] += [np.sum(mover.m0[u, axis][pick] * rho.T) for axis in table.axes]
+                density[u] += [np.sum(near[u, axis][:, columns] * rho) for axis in table.axes]
     return PairTerm(value, density, condition)

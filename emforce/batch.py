@@ -29,7 +29,10 @@ from emforce.errors import EmforceError, InputError
 JOB_END = "EMFORCE_JOB_END"
 #: jobs in a row that may end before their worker comes
 TRIES = 3
+#: seconds between two looks at the queue
 _LOOK_S = 5.0
+#: seconds that a leaving worker waits for its last result to be fetched
+_COLLECT_S = 10.0
 _MIB = 2**20
 
 
@@ -247,6 +250,9 @@ class LeaveInTime(WorkerPlugin):
         worker.status = Status.paused  # no new steps
         while worker.state.executing_count:
             await asyncio.sleep(1.0)
+        limit = time.monotonic() + _COLLECT_S
+        while worker.data and time.monotonic() < limit:  # the last step's result is still to be fetched
+            await asyncio.sleep(0.2)
         await worker.close_gracefully(restart=False, reason="the job's walltime ends")
 
 

@@ -274,6 +274,7 @@ class _DaskPool:
         if now - self._last_look < LOOK_SECONDS:
             return
         self._last_look = now
+        self._running.check()
         if self._client.status not in ("running", "connecting"):
             raise EmforceError("the connection to Dask's scheduler is lost; finished steps are kept, the same command goes on")
         if not self._futures or self._running.running_workers() > 0:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import stat
+import subprocess
+import sys
 import time
 import tomllib
 from dataclasses import fields, replace
@@ -208,6 +210,21 @@ def test_bad_profile_names_file_field_value_and_what_is_allowed(write, text, fie
     assert error.value.field == f"{path}: {field}"
     assert allowed in error.value.allowed
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    (SLURM.replace('"8GiB"', '"8"'), "job.memory"), (SLURM, "sbatch on PATH"), (LOCAL + "[job]\ncoers = 2", "job.coers"),
+])
+def test_command_with_a_bad_profile_is_one_line_exit_2_nothing_written(write, tmp_path, text, words):
+    folder = tmp_path / "here"
+    folder.mkdir()
+    spec = FOLDER.parent.parent / "structures" / "cu100-adatom.toml"
+    done = subprocess.run([sys.executable, "-m", "emforce.cli", "run", str(spec), "--cluster", str(write(text))], cwd=folder,
+                          env={**os.environ, "PATH": "/nowhere"}, text=True, capture_output=True, timeout=PATIENCE_S)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr and "allowed" in done.stderr
+    assert list(folder.iterdir()) == []
 
 
 def test_near_names():

@@ -225,7 +225,7 @@ def test_workers_leave_before_the_walltime_and_cut_no_step(slurm: None, tmp_path
     """Jobs of 70 s, steps of at most 20 s: a job takes steps for 30 to 40 s, then another one goes on."""
     monkeypatch.chdir(tmp_path)
     profile = profile_with(tmp_path, {"00:15:00": "00:01:10", "time_limit_s = 600": "time_limit_s = 20", "= 300": "= 20",
-                                      "margin_s = 20": "margin_s = 10", "lost_worker_s = 15": "lost_worker_s = 2"})
+                                      "margin_s = 20": "margin_s = 10"})
     begin = time.monotonic()
     with start(profile, workers=1) as running:
         jobs = []
@@ -233,6 +233,7 @@ def test_workers_leave_before_the_walltime_and_cut_no_step(slurm: None, tmp_path
             future = running.client.submit(where, 8.0, pure=False)
             wait_for(lambda f=future: running.check() or f.done(), 120)
             jobs.append(future.result()[0])
+            del future
             assert time.monotonic() - begin < 300
     assert jobs == sorted(jobs, key=int), "a step never ran on a job that had left"
     states = subprocess.run(["scontrol", "show", "job", jobs[0]], text=True, capture_output=True, check=True).stdout

@@ -111,7 +111,7 @@ def save_tables(folder: Path, tables: Sequence[HostTables]) -> None:
     if not np.array_equal(R[::-1], -R):
         raise InputError("R", R.tolist(), "translations in order, closed under R -> -R")
     half = (len(R) + 1) // 2
-    arrays = {"R": R, "orbitals": tables[0].orbitals}
+    arrays: dict[str, np.ndarray] = {"R": R, "orbitals": tables[0].orbitals}
     for i, t in enumerate(tables):
         arrays |= {f"energies {i}": t.energies, f"sigma {i}": np.array(t.sigma), f"g {i}": t.g[:, :half],
                    f"b {i}": t.b[:, :, :half].imag}

@@ -95,30 +95,47 @@ def result_table(
     temperatures_K: Sequence[float] = TABLE_TEMPERATURES_K,
     resistivity: Resistivity = bulk_resistivity,
 ) -> str:
-    """The table at the end of a run: one line per site, Z_wind at each temperature, the direction in words.
+    """The table at the end of a run: one line per site, its valence at each temperature, the direction in words.
 
-    `rows` are stored rows (`Database.rows`) or documents of records. A cell is "-" where the metal has
-    molten.
+    Z* = Z_direct + K_wind/rho where a row has its direct valence, Z_wind = K_wind/rho in a table in which none has. `rows` are
+    stored rows (`Database.rows`) or documents of records. A cell is "-" where the metal has molten or the direct valence is
+    not known; an interval stands as [low, high].
     """
-    heads = ["metal", "facet", "hop", "site", "K_wind (µΩ cm)"]
-    table = [[*heads, *(f"Z_wind({T:g} K)" for T in temperatures_K), "direction"]]
+    whole = any(row.get("z_direct") is not None or row.get("z_direct_low") is not None for row in rows)
+    heads = ["metal", "facet", "hop", "site"]
+    name = "Z*" if whole else "Z_wind"
+    values = ["K_wind (µΩ cm)", *(["Z_direct"] if whole else [])]
+    table = [[*heads, *values, *(f"{name}({T:g} K)" for T in temperatures_K), "direction"]]
     for row in sorted(rows, key=order):
         K, sigma = row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"]
-        cells = [str(row[name]) for name in heads[:4]]
+        cells = [str(row[name]) for name in heads]
         if row["status"] != "ok" or K is None:
-            blank = ["-"] * len(temperatures_K)
             why = "no wind force" if row["status"] == "ok" else f"{row['status']}: {row['reason']}"
-            table.append([*cells, "-", *blank, why])
+            table.append([*cells, *["-"] * (len(values) + len(temperatures_K)), why])
             continue
-        valences = []
+        cells.append(plus_minus(K, sigma))
+        if whole:
+            cells.append(_or_interval(row, "z_direct"))
+        directions = set() if whole else {direction(_nan(K), _nan(sigma))}
         for T in temperatures_K:
             try:
                 value = evaluate(row, Situation(T, resistivity=resistivity))
-                valences.append(plus_minus(value["z_wind"], value["z_wind_sigma"]))
             except InputError:
-                valences.append("-")
-        table.append([*cells, plus_minus(K, sigma), *valences, direction(_nan(K), _nan(sigma))])
+                cells.append("-")
+                continue
+            cells.append(_or_interval(value, "z_star") if whole else plus_minus(value["z_wind"], value["z_wind_sigma"]))
+            if whole:
+                directions.add(str(value["direction_total"]))
+        table.append([*cells, directions.pop() if len(directions) == 1 else "changes with T"])
     return columns(table)
+
+
+def _or_interval(row: Document, name: str) -> str:
+    """`value ± sigma`, or the interval of a quantity without a single value."""
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    if row.get(name) is None and low is not None and high is not None:
+        return f"[{low:.2g}, {high:.2g}]"
+    return plus_minus(row.get(name), row.get(f"{name}_sigma"))
 
 
 def plus_minus(value: float | None, sigma: float | None) -> str:

@@ -74,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     rows = [record.document() for record in records]
     print(result_table(rows, kelvins or TABLE_TEMPERATURES_K))
-    print("K_wind = rho Z_wind; ± one standard uncertainty; upwind: along the field, against the electrons.")
+    print("Z* = Z_direct + K_wind/rho; ± one standard uncertainty; upwind: along the field, against the electrons.")
     return 0 if rows and all(row["status"] == "ok" for row in rows) else 1
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .evaluate import Situation, Wire, evaluate
+from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
 from .record import HOP_AVERAGE
 from .stored import Document
@@ -101,7 +101,7 @@ class Hops:
         InputError : a temperature above melting or beyond the known resistivity, an unknown model
         """
         situation = Situation(temperature_K, direct_model, wire)
-        return [evaluate(row, situation, self.hosts.get(row["host_id"])) for row in self.rows]
+        return [evaluate(row, situation, host_of(row, self.hosts)) for row in self.rows]
 
     def of(self, metal: str) -> Hops:
         """Those of one metal."""

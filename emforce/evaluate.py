@@ -34,7 +34,7 @@ Resistivity = Callable[[str, float], float]
 DIRECT_MODELS = ("dft", "nominal", "drude", "none")
 _BOLTZMANN_eV = constants.k / constants.e
 #: e × 1 µΩ cm as a force per current density, fN m²/TA
-_FORCE_PER_J = constants.e * 1e-8 * 1e12 * 1e15
+FORCE_PER_J = constants.e * 1e-8 * 1e12 * 1e15
 
 
 def bulk_resistivity(metal: str, temperature_K: float) -> float:
@@ -107,7 +107,7 @@ def evaluate(row: Mapping[str, Any], at: Situation, host: Mapping[str, Any] | No
     ----------
     row : as `Database.rows` gives it; details may be missing
     at : the situation
-    host : row of the host that the record is tied to, for its rho-lambda and plasma energy
+    host : row of the host that the record goes with (`host_of`), for its rho-lambda and plasma energy
 
     Raises
     ------
@@ -129,6 +129,45 @@ def evaluate(row: Mapping[str, Any], at: Situation, host: Mapping[str, Any] | No
     return {key.name: values.get(key.name) for key in KEYS}
 
 
+def host_of(row: Mapping[str, Any], hosts: Mapping[int, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The host that gives rho lambda and the plasma energy of a row: the one it is tied to, else that of its metal and basis.
+
+    Numbers of the bulk metal are stored with the bulk host, also for hops at a surface, whose rows are tied to no host. Of
+    several of the same metal and basis, that of the same preset, then the newest; one that failed its check will not do.
+    Published rows have no basis and no host.
+
+    Parameters
+    ----------
+    row : stored row with "host_id", metal, basis and preset
+    hosts : rows of hosts by their id
+    """
+    tied = hosts.get(row.get("host_id") or 0)
+    if tied is not None and tied.get("rho_lambda_fohm_m2"):
+        return tied
+    same = [host for host in hosts.values() if host.get("rho_lambda_fohm_m2") and host["status"] == "ok"
+            and (host["metal"], host["basis"]) == (row["metal"], row["basis"])]
+    return max(same, key=lambda host: (host["preset"] == row["preset"], host["id"]), default=tied)
+
+
+def rho_lambda(host: Mapping[str, Any]) -> Estimate:
+    """rho lambda of a host in µΩ cm Å, from its bands; sigma from its comparison with plane waves.
+
+    Raises
+    ------
+    InputError : the host holds none
+    """
+    value = host.get("rho_lambda_fohm_m2")
+    if not value:
+        raise InputError("host", f"{host.get('metal')} {host.get('basis')}", "a host stored with rho_lambda_fohm_m2")
+    errors = [0.0]
+    pairs = (("dos_compared_per_eV_atom", "dos_plane_wave_per_eV_atom", 1),
+             ("omega_p_compared_eV", "omega_p_plane_wave_eV", 2))  # fmt: skip
+    for ours, theirs, power in pairs:
+        if host.get(ours) and host.get(theirs):
+            errors.append(abs((host[ours] / host[theirs]) ** power - 1))
+    return Estimate(1e3 * value, 1e3 * value * max(errors))
+
+
 def _resistivity(metal: str, at: Situation, host: Mapping[str, Any] | None) -> Document:
     asked = (metal, None if host is None or at.wire is None else host["id"])
     if asked not in at._known:
@@ -143,12 +182,10 @@ def _computed_resistivity(metal: str, at: Situation, host: Mapping[str, Any] | N
     sigma = material(metal).rho_sigma_uohm_cm(T) if at.resistivity is bulk_resistivity else None
     source = rho_source(metal, T, at.resistivity)
     if at.wire is not None:
-        path, origin = _rho_lambda(metal, host)
-        # rho lambda comes from the bands and has no stated uncertainty
-        bulk = Estimate(rho, sigma or 0.0)
-        found = valence.wire_resistivity(at.wire.model, bulk, Estimate(path), 10 * at.wire.diameter_nm)
-        rho, sigma = found.value, None if sigma is None else found.sigma
-        source = f"{at.wire}, rho lambda = {path * 1e-3:.3g} fΩ m² ({origin}); bulk: {source}"
+        path, origin = _path(metal, host)
+        found = valence.wire_resistivity(at.wire.model, Estimate(rho, sigma or 0.0), path, 10 * at.wire.diameter_nm)
+        rho, sigma = found.value, found.sigma or None
+        source = f"{at.wire}, rho lambda = {path.value * 1e-3:.3g} fΩ m² ({origin}); bulk: {source}"
     return {
         "wire_diameter_nm": at.wire.diameter_nm if at.wire else None,
         "rho_uohm_cm": rho,
@@ -157,14 +194,14 @@ def _computed_resistivity(metal: str, at: Situation, host: Mapping[str, Any] | N
     }
 
 
-def _rho_lambda(metal: str, host: Mapping[str, Any] | None) -> tuple[float, str]:
-    """Resistivity times mean free path in µΩ cm Å, and where it comes from."""
+def _path(metal: str, host: Mapping[str, Any] | None) -> tuple[Estimate, str]:
+    """Resistivity times mean free path in µΩ cm Å, and where it comes from; a published one has no stated uncertainty."""
     if host is not None and host.get("rho_lambda_fohm_m2"):
-        return 1e3 * float(host["rho_lambda_fohm_m2"]), f"bands of the host, {host['basis']}"
+        return rho_lambda(host), f"bands of the host, {host['basis']}"
     found = material(metal).rho_lambda
     if found is None:
         raise InputError("wire", metal, "metals with a host in the database, or rho_lambda in the materials file")
-    return 1e2 * found.value, found.source
+    return Estimate(1e2 * found.value), found.source
 
 
 def _wind(row: Document, at: Situation) -> Document:
@@ -211,8 +248,8 @@ def _total(row: Document, at: Situation, host: Mapping[str, Any] | None) -> Docu
         found |= {
             "z_star": total.value,
             "z_star_sigma": total.sigma if known else None,
-            "force_per_j_fN_m2_TA": _FORCE_PER_J * force.value,
-            "force_per_j_sigma_fN_m2_TA": _FORCE_PER_J * force.sigma if known else None,
+            "force_per_j_fN_m2_TA": FORCE_PER_J * force.value,
+            "force_per_j_sigma_fN_m2_TA": FORCE_PER_J * force.sigma if known else None,
         }
         interval = (total.value - total.sigma, total.value + total.sigma) if known else None
     elif interval is not None:
@@ -305,5 +342,5 @@ def _nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-__all__ = ["DIRECT_MODELS", "Resistivity", "Situation", "Wire", "bulk_resistivity", "check_temperature", "drude_number",
-           "evaluate", "rho_source"]
+__all__ = ["DIRECT_MODELS", "FORCE_PER_J", "Resistivity", "Situation", "Wire", "bulk_resistivity", "check_temperature",
+           "drude_number", "evaluate", "host_of", "rho_lambda", "rho_source"]

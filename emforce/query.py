@@ -26,6 +26,7 @@ from .evaluate import (
     bulk_resistivity,
     check_temperature,
     evaluate,
+    host_of,
     rho_source,
 )
 from .expression import parse_expression
@@ -151,17 +152,21 @@ def select(database: Database, filters: Sequence[str] = (), question: Question |
     situations = [Situation(T, asked.direct_model, asked.wire, asked.resistivity) for T in _temperatures(asked, conditions)]
     rows, later = _stored(database, conditions, asked)
     hosts = {int(row["id"]): row for row in database.host_rows(everything=True, details=False)}
-    found, refused = [], dict[tuple[str, float], InputError]()
+    found, refused, hostless = [], dict[tuple[str, float], InputError](), set[str]()
     for row in rows:
+        host = host_of(row, hosts)
+        if asked.wire and not row["source"] and not (host and host.get("rho_lambda_fohm_m2")):
+            hostless.add(str(row["metal"]))
         for situation in situations:
             try:
-                found.append(evaluate(row, situation, hosts.get(row["host_id"])))
+                found.append(evaluate(row, situation, host))
             except InputError as error:
                 refused[str(row["metal"]), situation.temperature_K] = error
     if refused and not found:
         raise next(iter(refused.values()))
     found = [row for row in found if all(c.holds(row[c.key.name]) for c in later)]
     notes = [f"{metal} at {T:g} K left out: {error}" for (metal, T), error in refused.items()]
+    notes += [f"{metal}: no host of its basis with rho lambda is stored; a published one is used" for metal in sorted(hostless)]
     found.sort(key=order)
     if expression is not None:
         for row in found:

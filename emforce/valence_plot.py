@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from . import units
 from .best import best_rows
 from .errors import InputError
-from .evaluate import DIRECT_MODELS, Situation, evaluate
+from .evaluate import DIRECT_MODELS, Situation, evaluate, host_of
 from .keys import BY_NAME
 from .physics.direct import split
 from .plot import _COLOURS, _MARKERS, _STYLE, _figure, _legend_below, _title
 from .record import HOP_AVERAGE
 from .stored import Document
-from .wire_analysis import WireQuestion, host_of, wire_rows
+from .wire_analysis import WireQuestion, wire_rows
 
 Hosts = Mapping[int, Mapping[str, Any]]
 
@@ -50,7 +50,7 @@ def figures(
     """
     best = best_rows(rows)
     averages = [row for row in best if row["k_wind_uohm_cm"] is not None]
-    hosted = [row for row in averages if host_of(row, hosts)]
+    hosted = [row for row in averages if (host_of(row, hosts) or {}).get("rho_lambda_fohm_m2")]
     rates = [row for row in rows if row.get("z_total_of_tau") and row["k_wind_uohm_cm"] is not None and host_of(row, hosts)]
     there = {"bars": averages, "wire": hosted, "tau": rates}
     wanted = [kind for kind in KINDS if kind in kinds] if kinds else [kind for kind in KINDS if there[kind]]

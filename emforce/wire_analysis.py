@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
-from scipy import constants
-
 from .errors import InputError
-from .evaluate import DIRECT_MODELS, Situation, evaluate
+from .evaluate import DIRECT_MODELS, FORCE_PER_J, Situation, evaluate, host_of, rho_lambda
 from .physics.valence import (
     Estimate,
     SignChange,
@@ -35,9 +33,6 @@ from .stored import Document
 
 DIAMETERS_NM = (3.0, 5.0, 7.0, 10.0, 20.0, 50.0)
 TEMPERATURES_K = (300.0, 600.0, 900.0)
-
-#: e × 1 µΩ cm as a force per current density, fN m²/TA
-_FORCE_UNIT = constants.e * 1e-8 * 1e12 * 1e15
 
 #: keys of a row of `wire_rows` with their units, in the order of the output
 COLUMNS: dict[str, str] = {
@@ -110,39 +105,6 @@ class Hop:
     rho_bulk: Estimate
     rho_lambda: Estimate
     z_direct: Estimate | None
-
-
-def host_of(row: Mapping[str, Any], hosts: Mapping[int, Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The host that gives rho lambda of a row: the one it is tied to, else the newest of its metal, basis and preset.
-
-    Numbers of the bulk metal are stored with the bulk host, also for hops at a surface. A host of another preset will do
-    where there is no other; one that failed its check will not.
-    """
-    tied = hosts.get(row.get("host_id") or 0)
-    if tied is not None and tied.get("rho_lambda_fohm_m2"):
-        return tied
-    same = [host for host in hosts.values() if host.get("rho_lambda_fohm_m2") and host["status"] == "ok"
-            and (host["metal"], host["basis"]) == (row["metal"], row["basis"])]
-    return max(same, key=lambda host: (host["preset"] == row["preset"], host["id"]), default=None)
-
-
-def rho_lambda(host: Mapping[str, Any]) -> Estimate:
-    """rho lambda of a host in µΩ cm Å, from its bands; sigma from its comparison with plane waves.
-
-    Raises
-    ------
-    InputError : the host holds none
-    """
-    value = host.get("rho_lambda_fohm_m2")
-    if not value:
-        raise InputError("host", f"{host.get('metal')} {host.get('basis')}", "a host stored with rho_lambda_fohm_m2")
-    errors = [0.0]
-    pairs = (("dos_compared_per_eV_atom", "dos_plane_wave_per_eV_atom", 1),
-             ("omega_p_compared_eV", "omega_p_plane_wave_eV", 2))  # fmt: skip
-    for ours, theirs, power in pairs:
-        if host.get(ours) and host.get(theirs):
-            errors.append(abs((host[ours] / host[theirs]) ** power - 1))
-    return Estimate(1e3 * value, 1e3 * value * max(errors))
 
 
 def hop_at(row: Mapping[str, Any], host: Mapping[str, Any], temperature_K: float, direct_model: str) -> Hop:
@@ -223,7 +185,7 @@ def _cases(
         if row.get("k_wind_uohm_cm") is None:
             continue
         host = host_of(row, hosts)
-        if host is None:
+        if host is None or not host.get("rho_lambda_fohm_m2"):
             notes[f"{row['metal']} {row['hop']} left out: no host with rho lambda is stored for it"] = None
             continue
         for model, T in product(asked.models(), asked.temperatures_K):
@@ -265,8 +227,8 @@ def _in_wire(hop: Hop, direct_model: str, model: WireModel, diameter_nm: float) 
             "direction_total": _direction(star.value - star.sigma, star.value + star.sigma),
             "carried_by": carried_by(wind.value, hop.z_direct.value),
             "wind_share": wind_share(wind.value, hop.z_direct.value),
-            "force_per_j_fN_m2_TA": _FORCE_UNIT * force.value,
-            "force_per_j_sigma_fN_m2_TA": _FORCE_UNIT * force.sigma,
+            "force_per_j_fN_m2_TA": FORCE_PER_J * force.value,
+            "force_per_j_sigma_fN_m2_TA": FORCE_PER_J * force.sigma,
         }
     return {name: values[name] for name in COLUMNS}
 
@@ -297,5 +259,5 @@ def _direction(low: float, high: float) -> str:
     return "upwind" if low > 0 else "downwind" if high < 0 else "undecided"
 
 
-__all__ = ["COLUMNS", "DIAMETERS_NM", "TEMPERATURES_K", "Hop", "WireQuestion", "carried_by", "hop_at", "host_of",
-           "rho_lambda", "sign_changes", "wind_share", "wire_rows"]
+__all__ = ["COLUMNS", "DIAMETERS_NM", "TEMPERATURES_K", "Hop", "WireQuestion", "carried_by", "hop_at", "sign_changes",
+           "wind_share", "wire_rows"]

@@ -14,14 +14,13 @@ from scipy import constants as c
 from emforce import cli
 from emforce.database import Database
 from emforce.errors import InputError
+from emforce.evaluate import Wire, host_of, rho_lambda
 from emforce.materials import material
 from emforce.physics.wire import wire_resistivity
 from emforce.wire_analysis import (
     COLUMNS,
     WireQuestion,
     carried_by,
-    host_of,
-    rho_lambda,
     sign_changes,
     wind_share,
 )
@@ -66,16 +65,46 @@ def test_numbers_follow_from_the_formulas(capsys, db):
     assert direct["drude"] == pytest.approx(c.m_e * volume * 1e-30 * c.epsilon_0 * (7.6 * c.e / c.hbar) ** 2 / c.e**2)
 
 
-def test_same_as_a_query_for_one_wire(capsys, tmp_path):
-    """Two routes to one number: the command, and `emforce query --best --wire-diameter-nm`."""
-    db = wire_rows.write(tmp_path / "emforce.db", host_facet="100")
+@pytest.mark.parametrize("facet", ["bulk", "100"])
+def test_same_as_a_query_for_one_wire(capsys, tmp_path, facet):
+    """Two routes to one number: the command, and `emforce query --best --wire-diameter-nm`.
+
+    The workflow stores the host as "bulk" also for hops at a surface, and ties such rows to no host (host_id is null).
+    """
+    db = wire_rows.write(tmp_path / "emforce.db", host_facet=facet)
     rows = rows_of(capsys, db, "metal=Cu", "-T", "300", "--diameter-nm", "7", "--direct-model", "dft", "--reflection", "0.4")
     code = cli.main(["query", "metal=Cu", "-T", "300", "--best", "--wire-diameter-nm", "7", "--reflection", "0.4",
                      "--format", "json", "--db", db])
     (asked,) = json.loads(capsys.readouterr().out)
     assert code == 0
-    for name in ("z_star", "z_direct_used", "k_wind_uohm_cm", "force_per_j_fN_m2_TA"):
+    names = ("z_star", "z_direct_used", "k_wind_uohm_cm", "force_per_j_fN_m2_TA")
+    sigmas = ("z_star_sigma", "rho_sigma_uohm_cm", "z_wind_sigma", "force_per_j_sigma_fN_m2_TA", "k_wind_sigma_uohm_cm")
+    for name in (*names, *sigmas):
         assert rows[0][name] == pytest.approx(asked[name], rel=1e-9), name
+    assert "bands of the host" in asked["rho_source"] and "0.675 fΩ m²" in asked["rho_source"]
+    with Database(db) as database:
+        assert (database.rows()[0]["host_id"] is None) == (facet == "bulk")
+        hop = database.hops(metal="Cu").at(300, direct_model="drude", wire=Wire(7.0))[0]
+    assert hop["z_direct_used"] > 0 and "bands of the host" in hop["rho_source"]
+
+
+def test_sigma_of_rho_lambda_is_in_the_wire(capsys, db):
+    """In the thin limit rho is rho lambda times a number, so that their relative uncertainties agree."""
+    with Database(db) as database:
+        (hop,) = database.hops(metal="Cu").at(300, wire=Wire(0.05))
+        host = next(row for row in database.host_rows(everything=True) if row["metal"] == "Cu")
+    path = rho_lambda(host)
+    assert path.relative == pytest.approx((9.1 / 8.85) ** 2 - 1)
+    assert hop["rho_sigma_uohm_cm"] / hop["rho_uohm_cm"] == pytest.approx(path.relative, rel=0.02)
+    assert hop["z_wind_sigma"] == pytest.approx(
+        math.hypot(SIGMA_K, hop["z_wind"] * hop["rho_sigma_uohm_cm"]) / hop["rho_uohm_cm"])
+
+
+def test_a_wire_without_a_host_says_so(capsys, tmp_path):
+    db = wire_rows.write(tmp_path / "emforce.db", basis="another")
+    assert cli.main(["query", "metal=W", "--best", "--wire-diameter-nm", "7", "--format", "json", "--db", db]) == 0
+    printed = capsys.readouterr()
+    assert "W: no host of its basis" in printed.err and "Gall" in json.loads(printed.out)[0]["rho_source"]
 
 
 def test_uncertainties(capsys, db):

@@ -57,6 +57,9 @@ class Parameters:
         self.taken: list[Number] = []
         self.missing: list[str] = []
         self.metal = str(row["metal"])
+        if "rho_uohm_cm" in stated and "z_star" not in stated:
+            allowed = "together with z_star: Z_wind = K/rho of a row holds for its own rho (a wire: --wire-diameter-nm)"
+            raise InputError("--set rho_uohm_cm", stated["rho_uohm_cm"].value, allowed)
 
     def optional(self, name: str) -> Number | None:
         """The number called `name`, if there is one."""
@@ -218,7 +221,7 @@ def origin(row: Mapping[str, Any], group: str = "") -> str:
     if made is not None:
         return f"database row {made['id']}, preset {made['preset']}, {made['method']}, basis {made['basis']}"
     if joined:
-        return "database rows " + ", ".join(f"{each['id']} ({name})" for name, each in joined.items())
+        return "database rows " + ", ".join(f"{each['id']} ({name}, preset {each['preset']})" for name, each in joined.items())
     return f"database, preset {row.get('preset')}, {row.get('method')}, basis {row.get('basis')}"
 
 

@@ -99,8 +99,12 @@ def assess_direct(
     found = []
     for image, own, turns in zip(direct["images"], axes, rotations, strict=True):
         def tensor(rows: Any, own: Sequence[int] = own, turns: np.ndarray = turns) -> np.ndarray:
-            raw = np.array(rows, dtype=float)
-            return known_part(list(own), np.array([raw[a] for a in own]), turns)
+            raw = np.array([rows[a] for a in own], dtype=float)
+            unknown = np.isnan(raw).any(axis=0)
+            # a field axis that was not computed has no part in the component along the hop, and stays unknown
+            full = known_part(list(own), np.where(unknown, 0.0, raw), turns)
+            full[:, unknown] = NAN
+            return full
 
         z = tensor(image["z_direct"])
         value = float(z[0, 0])

@@ -70,6 +70,24 @@ def test_the_site_symmetry_is_applied():
     assert first.tensor[0, 0] == pytest.approx(first.tensor[1, 1])
 
 
+def test_a_field_along_the_hop_alone_is_enough():
+    """A run that asks for the component along the hop knows one number of the tensor; a fourfold axis gives it twice."""
+    document = joined()
+    for image in document["images"]:
+        for name in ("z_direct", "z_direct_sigma", "m", "m_free"):
+            image[name] = [[image[name][0][0], None, None], [None] * 3, [None] * 3]
+        for name in ("total", "static", "surface", "sea", "drift"):
+            image[name] = [[[t[0][0], None, None], [None] * 3, [None] * 3] for t in image[name]]
+    quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turns = np.array([np.linalg.matrix_power(quarter, n) for n in range(4)])
+    for value in assess_direct(document, BULK, [(0,), (0,)], [turns, np.eye(3)[None]]):
+        assert value.value == pytest.approx(0.4)
+        assert value.sigma > 0
+        assert value.k_free == pytest.approx(M[0, 0] * BULK["volume"] / BULK["n"] / uohm_cm)
+        assert np.isfinite(value.total).all()
+        assert np.isnan(value.tensor[:, 1:]).all()
+
+
 def known(value: float, drift: float) -> DirectValue:
     nothing = np.full((3, 3), math.nan)
     return DirectValue(value, {"drift": drift, "basis": 0.0}, nothing, np.array(OMEGAS), np.full(5, value), 0.1, -100.0, 5.0)

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .errors import InputError
+from .errors import EmforceError, InputError
 from .keys import BY_NAME, HOST_KEYS
 from .query import TABLE_TEMPERATURES_K, Resistivity, bulk_resistivity, rho_source
 from .record import HOP_AVERAGE, Host
@@ -47,6 +47,10 @@ _PANEL_INCHES = (3.4, 3.5)
 _CAPTION_LINE = 0.14  # inches
 
 
+class NothingToDraw(EmforceError):
+    """Rows that hold nothing for a figure; the message says what it needs."""
+
+
 def hop_figure(rows: Iterable[Document]) -> Figure:
     """K along the hop, a panel per metal and facet; the hop average is a line with its uncertainty as a band.
 
@@ -56,7 +60,7 @@ def hop_figure(rows: Iterable[Document]) -> Figure:
 
     Raises
     ------
-    InputError : no row has a number to show
+    NothingToDraw : no row has a number to show
     """
     panels = _panels(rows)
     with mpl.rc_context(_STYLE):
@@ -84,7 +88,8 @@ def wind_figure(
 
     Raises
     ------
-    InputError : no row has a number to show, or no temperature is in range
+    NothingToDraw : no row has a number to show
+    InputError : no temperature is in range
     """
     panels = _panels(rows, "hop")
     with mpl.rc_context(_STYLE):
@@ -185,7 +190,7 @@ _SIGN = (
 
 
 def _figure(
-    panels: int, rows: Sequence[Document], lead: str, widths: Sequence[float] = ()
+    panels: int, rows: Sequence[Document], lead: str, widths: Sequence[float] = (), panel_height: float = _PANEL_INCHES[1]
 ) -> tuple[Figure, list[Any]]:
     """Panels in rows of up to three (or of the given widths in inches), with the caption below them."""
     across = len(widths) or min(panels, 3)
@@ -194,7 +199,7 @@ def _figure(
     inches = max(sum(widths), 4.4)
     text = textwrap.wrap(f"{lead} {_source(rows)}", int(inches * 19))
     bottom = _CAPTION_LINE * (len(text) + 1)
-    height = down * _PANEL_INCHES[1] + bottom
+    height = down * panel_height + bottom
     rect = (0, bottom / height, 1, 1 - bottom / height)
     layout = ConstrainedLayoutEngine(rect=rect, wspace=0.06, hspace=0.06)
     figure = Figure(figsize=(inches, height), layout=layout)
@@ -258,7 +263,7 @@ def _panels(rows: Iterable[Document], name: str = "") -> dict[str, list[Document
             title = f"{_title(row['metal'], row['facet'])} {row['defect']}"
             panels.setdefault(f"{title}\n{row[name]}" if name else title, []).append(row)
     if not panels:
-        raise InputError("filter", "these rows", "rows that hold a number to plot")
+        raise NothingToDraw("nothing to plot: these rows hold no K")
     return dict(sorted(panels.items()))
 
 

@@ -15,12 +15,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import units
-from .best import best_rows
-from .errors import InputError
+from .best import best_rows, hop_of
 from .evaluate import DIRECT_MODELS, Situation, evaluate, host_of
 from .keys import BY_NAME
 from .physics.direct import split
-from .plot import _COLOURS, _MARKERS, _STYLE, _figure, _legend_below, _title
+from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _legend_below, _title
 from .record import HOP_AVERAGE
 from .stored import Document
 from .wire_analysis import WireQuestion, wire_rows
@@ -38,7 +37,8 @@ _DIRECT, _WIND = _COLOURS[4], _COLOURS[0]
 
 
 def figures(
-    rows: Sequence[Document], hosts: Hosts, kinds: Sequence[str] | None, temperature_K: float
+    rows: Sequence[Document], hosts: Hosts, kinds: Sequence[str] | None, temperature_K: float,
+    published: Sequence[Document] = (),
 ) -> list[tuple[Figure, str]]:
     """Figures with a name for their files: the kinds asked for, of `KINDS`, or without any those that the rows have data for.
 
@@ -47,6 +47,7 @@ def figures(
     rows : stored rows; what is stored about a hop is joined as `emforce.best` does, but for the figure against tau
     hosts : rows of hosts by their id
     temperature_K : of bars and wires
+    published : rows of the literature, for the bars
     """
     best = best_rows(rows)
     averages = [row for row in best if row["k_wind_uohm_cm"] is not None]
@@ -55,35 +56,46 @@ def figures(
     there = {"bars": averages, "wire": hosted, "tau": rates}
     wanted = [kind for kind in KINDS if kind in kinds] if kinds else [kind for kind in KINDS if there[kind]]
     draw: dict[str, Callable[[], Figure]] = {
-        "bars": lambda: bars_figure(best, hosts, temperature_K),
+        "bars": lambda: bars_figure(best, hosts, temperature_K, published),
         "wire": lambda: wire_figure(best, hosts, WireQuestion(temperatures_K=(temperature_K,))),
         "tau": lambda: tau_figure(rows, hosts),
     }
     return [(draw[kind](), KINDS[kind]) for kind in wanted]
 
 
-def bars_figure(rows: Iterable[Document], hosts: Hosts, temperature_K: float = 300.0) -> Figure:
+def bars_figure(
+    rows: Iterable[Document], hosts: Hosts, temperature_K: float = 300.0, published: Sequence[Document] = ()
+) -> Figure:
     """Z_direct and Z_wind stacked, with Z* and its uncertainty, under each direct part; a panel per metal and facet.
+
+    Published Z* and Z_wind of the same hop stand beside them where they hold at this temperature and were seen at their
+    source; the caption names those that hold at others.
 
     Parameters
     ----------
     rows : stored rows with K; the hop averages are drawn
     hosts : rows of hosts by their id, for the Drude number
     temperature_K : of rho in Z_wind = K/rho
+    published : rows of the literature; those with another status are left out
 
     Raises
     ------
-    InputError : no hop average with a number, or a temperature outside the range of a metal
+    NothingToDraw : no hop average with a number
+    InputError : a temperature outside the range of a metal
     """
     panels = _averages(rows)
+    hops = {hop_of(row) for group in panels.values() for row in group}
+    reported = [row for row in published if row["status"] == "literature" and hop_of(row) in hops
+                and (row["z_star_reported"] is not None or row["z_wind_reported"] is not None)]
     with mpl.rc_context(_STYLE):
         shown = [row for group in panels.values() for row in group]
         sources = sorted({f"{row['metal']}: {evaluate(row, Situation(temperature_K))['rho_source']}" for row in shown})
         lead = (f"{_SIGN} Bulk metal at {temperature_K:g} K, hop averages. Ion charge and Drude number are models of the direct "
-                f"part, without an uncertainty. ρ of {'; '.join(sources)}.")
+                f"part, without an uncertainty. ρ of {'; '.join(sources)}.{_reported_words(reported, temperature_K)}")
         figure, axes = _figure(len(panels), shown, lead)
         for axis, (title, group) in zip(axes, panels.items(), strict=True):
-            _draw_bars(axis, group, hosts, temperature_K)
+            at = _draw_bars(axis, group, hosts, temperature_K)
+            _draw_reported(axis, [row for row in reported if hop_of(row) in map(hop_of, group)], temperature_K, at)
             axis.set_title(title)
             axis.set_ylabel(_VALENCE)
             _legend_below(axis)
@@ -101,7 +113,8 @@ def wire_figure(rows: Iterable[Document], hosts: Hosts, asked: WireQuestion | No
 
     Raises
     ------
-    InputError : nothing to draw, or a value outside its range
+    NothingToDraw : no hop average with K and a host
+    InputError : a value outside its range
     """
     asked = asked or WireQuestion(temperatures_K=(300.0,))
     low, high = min(asked.diameters_nm), 10 * max(asked.diameters_nm)
@@ -116,7 +129,7 @@ def wire_figure(rows: Iterable[Document], hosts: Hosts, asked: WireQuestion | No
     lines = {title: _wires(group, hosts, drawn) for title, group in panels.items()}
     lines = {title: found for title, found in lines.items() if found}
     if not lines:
-        raise InputError("filter", "these rows", "rows with K whose host is stored with rho lambda")
+        raise NothingToDraw("no wires to draw: these rows have no K, or no host with rho lambda is stored for them")
     with mpl.rc_context(_STYLE):
         shown = [row for title in lines for row in panels[title]]
         figure, axes = _figure(len(lines), shown, _wire_caption(lines, drawn))
@@ -137,7 +150,8 @@ def tau_figure(rows: Iterable[Document], hosts: Hosts) -> Figure:
 
     Raises
     ------
-    InputError : no row with z_total_of_tau, K and a host; fewer rates than the split needs
+    NothingToDraw : no row with z_total_of_tau, K and a host
+    InputError : fewer rates than the split needs
     """
     found = []
     for row in rows:
@@ -145,7 +159,7 @@ def tau_figure(rows: Iterable[Document], hosts: Hosts) -> Figure:
         if row.get("z_total_of_tau") and row.get("k_wind_uohm_cm") is not None and host and host.get("omega_p_eV"):
             found.append((row, float(host["omega_p_eV"])))
     if not found:
-        raise InputError("filter", "these rows", "rows with z_total_of_tau and K whose host is stored")
+        raise NothingToDraw("no response against tau to draw: no row with z_total_of_tau and K whose host is stored")
     with mpl.rc_context(_STYLE):
         lead = (f"{_SIGN} Line: wind part τm of the same response. Band: K/ρ(τ) of the wind calculation with its uncertainty, "
                 "with ρ(τ) = 1/(ε0 ωp² τ) and ωp of the host. Remainder: Z − τm; its limit for long τ is the direct part.")
@@ -171,12 +185,12 @@ def _averages(rows: Iterable[Document]) -> dict[str, list[Document]]:
         if row["site"] == HOP_AVERAGE and row["k_wind_uohm_cm"] is not None:
             panels.setdefault(f"{_title(row['metal'], row['facet'])} {row['defect']}", []).append(row)
     if not panels:
-        raise InputError("filter", "these rows", "hop averages that hold K")
+        raise NothingToDraw("no valences to draw: none of these rows is a hop average that holds K")
     return dict(sorted(panels.items()))
 
 
-def _draw_bars(axis: Any, group: Sequence[Document], hosts: Hosts, temperature_K: float) -> None:
-    """One bar for each hop and direct part that has a number; negative parts hang from zero."""
+def _draw_bars(axis: Any, group: Sequence[Document], hosts: Hosts, temperature_K: float) -> int:
+    """One bar for each hop and direct part that has a number; negative parts hang from zero. Returns the number of bars."""
     at, names = 0, []
     for row in group:
         for model in DIRECT_MODELS:
@@ -203,6 +217,46 @@ def _draw_bars(axis: Any, group: Sequence[Document], hosts: Hosts, temperature_K
     axis.tick_params(axis="x", length=0)
     axis.set_xlim(-0.6, at - 0.4)
     axis.margins(y=0.1)
+    return at
+
+
+def _holds(row: Document, temperature_K: float) -> bool:
+    """Whether a published valence holds at a temperature; where the source gives none, nobody knows."""
+    low, high = row["reported_low_K"], row["reported_high_K"]
+    return low is not None and high is not None and bool(low <= temperature_K <= high)
+
+
+def _draw_reported(axis: Any, reported: Sequence[Document], temperature_K: float, at: int) -> None:
+    """Published values to the right of the bars: a column for each row."""
+    drawn = [row for row in reported if _holds(row, temperature_K)]
+    ticks, names = list(axis.get_xticks()), [tick.get_text() for tick in axis.get_xticklabels()]
+    for i, row in enumerate(drawn):
+        for name, marker, label in (("z_star_reported", "*", "published $Z^*$"),
+                                    ("z_wind_reported", "v", r"published $Z_\mathrm{wind}$")):
+            if row[name] is not None:
+                first = label not in axis.get_legend_handles_labels()[1]
+                sigma = row["z_star_reported_sigma"] if name == "z_star_reported" else None
+                axis.errorbar(at + i, row[name], yerr=sigma, color=_COLOURS[1], marker=marker, markersize=8, linestyle="none",
+                              elinewidth=1.1, label=label if first else None)
+        names.append(f"published:\n{'measured' if row['method'].startswith('measured') else 'calculated'}")
+    if drawn:
+        axis.set_xticks([*ticks, *range(at, at + len(drawn))], names, fontsize=7)
+        axis.set_xlim(-0.6, at + len(drawn) - 0.4)
+
+
+def _reported_words(reported: Sequence[Document], temperature_K: float) -> str:
+    """Sources of the published values, and which of them hold at other temperatures."""
+    words = ""
+    for holds, lead in ((True, "Published"), (False, "Published for other temperatures, not drawn")):
+        named = [f"{row['metal']}, {row['source']}{_range_words(row)}" for row in reported
+                 if _holds(row, temperature_K) == holds]
+        words += f" {lead}: {'; '.join(named)}." if named else ""
+    return words
+
+
+def _range_words(row: Document) -> str:
+    low, high = row["reported_low_K"], row["reported_high_K"]
+    return " (temperatures not stated)" if low is None or high is None else f" ({low:.0f} to {high:.0f} K)"
 
 
 def _wires(group: Sequence[Document], hosts: Hosts, asked: WireQuestion) -> dict[str, list[Document]]:

@@ -63,7 +63,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("record",),
     ("evaluate", "expression"),
     ("best", "tables"),
-    ("wire_analysis",),
+    ("wire_analysis", "screening"),
     ("database",),
     ("reference",),
     ("query",),
@@ -76,6 +76,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # showing
     ("plot",),
     ("valence_plot",),
+    ("screening_plot",),
     # using: small models made from evaluated rows
     ("models.__init__", "models.parameters", "models.lattice"),
     ("models.continuum", "models.surface", "models.walkers", "models.terrace", "models.companions"),

@@ -95,7 +95,7 @@ def test_colours_and_markers_tell_series_apart(rows):
 def test_rows_without_numbers_are_no_figure():
     bad = synthetic.failed().document()
     for draw in (plot.hop_figure, plot.wind_figure):
-        with pytest.raises(InputError, match="plot"):
+        with pytest.raises(plot.NothingToDraw, match="plot"):
             draw([bad])
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .options import (
+    DIRECT_MODELS,
     FIGURES,
     AddCommand,
     add_db,
@@ -24,11 +26,28 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..database import Database
     from ..record import Host
     from ..stored import Document
 
-PLOTS = ("hop", "wind", "host", "bars", "wire", "tau")
+#: kinds of figure (docs/plots.md); those of `emforce.plot`, `emforce.valence_plot` and `emforce.screening_plot`
+PLOTS = ("hop", "wind", "host", "bars", "wire", "tau", "force", "merit", "heat", "parity", "sigma")
+_KINDS = """\
+kinds:
+  hop      K along the hop
+  wind     Z_wind = K/rho against 1/rho
+  host     bands of the hosts against plane waves
+  bars     Z_direct, Z_wind and Z* under each direct part, published values beside them
+  wire     Z* against the diameter of a wire
+  tau      response against the scattering rate, and its two parts
+  force    |F|/j = e|Z*|rho per hop, ranked: force per current density
+  merit    |Z*| D rho per hop, ranked: drift per current density; needs a diffusion coefficient
+  heat     heat of transport Q*(T)
+  parity   computed against published
+  sigma    parts of the uncertainty per hop
+"""
 
 
 def register(add: AddCommand) -> None:
@@ -52,12 +71,15 @@ def register(add: AddCommand) -> None:
     add_db(query)
 
     plot = add(
-        "plot", _plot, "Draw K along the hop, Z_wind against 1/rho, the hosts against plane waves, the parts of Z* (bars), "
-        "Z* against the diameter of a wire, and Z against the scattering rate (tau), as far as the rows hold them."
+        "plot", _plot, "Draw figures of what is stored (PDF, SVG, PNG): each kind there is data for, or those asked for.",
+        _KINDS,
     )
     add_filter(plot)
-    plot.add_argument("--kind", action="append", choices=PLOTS, help="figure, repeatable (default: all there is data for)")
-    add_temperature(plot, "temperatures of the points, K (default 300 400 600 800)")
+    plot.add_argument("--kind", action="append", choices=PLOTS, metavar="KIND",
+                      help=f"figure, repeatable: {', '.join(PLOTS)} (default: all there is data for)")
+    add_temperature(plot, "temperatures, K: the points of wind (default 300 400 600 800); the others take the first")
+    plot.add_argument("--direct-model", action="append", choices=DIRECT_MODELS,
+                      help="direct part of Z* in force and merit, repeatable (default: each that has a number)")
     plot.add_argument(
         "--format", action="append", choices=("pdf", "svg", "png"), help="repeatable (default all)"
     )
@@ -93,7 +115,7 @@ def _query(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from .. import plot, query, valence_plot
+    from .. import plot, query
 
     kelvins = temperatures(options) or query.TABLE_TEMPERATURES_K
     conditions = query.parse(options.filter)
@@ -101,38 +123,77 @@ def _plot(options: argparse.Namespace) -> int:
         raise InputError(
             "filter", " ".join(options.filter), "stored keys only, such as metal, facet, hop, preset"
         )
-    kinds = options.kind or PLOTS
-    figures = []
+    figures, missing = [], []
     with open_database(options) as database:
-        # records of the direct part or the kinetics alone have no K to draw
-        rows = [row for row in database.rows(conditions) if row["k_wind_uohm_cm"] is not None]
+        rows = database.rows(conditions)
         if not rows:
             print(f"emforce: no record meets this; {query.available(database)}", file=sys.stderr)
             return 1
-        if "hop" in kinds:
-            figures.append((plot.hop_figure(rows), "k-along-hop"))
-        if "wind" in kinds:
-            figures.append((plot.wind_figure(rows, kelvins), "z-wind"))
-        if "host" in kinds:
-            for host in _hosts(database, rows):
-                stem = re.sub(r"[^\w.-]+", "_", f"host-{host.metal}-{host.facet}-{host.basis}-{host.preset}")
-                figures.append((plot.host_figure(host), stem))
-        valence = [kind for kind in kinds if kind in valence_plot.KINDS] if options.kind else None
-        if valence != []:
-            hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
-            figures += valence_plot.figures(rows, hosts, valence, kelvins[0])
+        drawing = _Drawing(rows, _published(database, rows), {int(row["id"]): row for row in database.host_rows(everything=True)},
+                           database, kelvins, tuple(options.direct_model or DIRECT_MODELS))  # fmt: skip
+        for kind in dict.fromkeys(options.kind or PLOTS):
+            try:
+                figures += drawing.figures(kind)
+            except plot.NothingToDraw as error:
+                missing.append(str(error))
+    if options.kind or not figures:
+        for line in missing:
+            print(f"emforce: {line}", file=sys.stderr)
     for figure, stem in figures:
         for path in plot.save(figure, options.out / stem, options.format or plot.FORMATS):
             print(path)
-    return 0
+    return 1 if (options.kind and missing) or not figures else 0
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What the figures are made from: stored rows, those of the literature, hosts, temperatures, direct parts."""
+
+    rows: Sequence[Document]
+    published: Sequence[Document]
+    hosts: Mapping[int, Document]
+    database: Database
+    kelvins: Sequence[float]
+    models: Sequence[str]
+
+    def figures(self, kind: str) -> list[tuple[Figure, str]]:
+        """The figures of a kind with names for their files.
+
+        Raises
+        ------
+        NothingToDraw : the rows hold nothing for it
+        """
+        from .. import plot, screening_plot, valence_plot
+
+        if kind in valence_plot.KINDS:
+            return valence_plot.figures(self.rows, self.hosts, [kind], self.kelvins[0], self.published)
+        if kind in screening_plot.KINDS:
+            at = self.kelvins[0], self.models
+            return [screening_plot.figure_of(kind, self.rows, self.published, self.hosts, at)]
+        if kind == "hop":
+            return [(plot.hop_figure(self.rows), "k-along-hop")]
+        if kind == "wind":
+            return [(plot.wind_figure(self.rows, self.kelvins), "z-wind")]
+        return [
+            (plot.host_figure(host), re.sub(r"[^\w.-]+", "_", f"host-{host.metal}-{host.facet}-{host.basis}-{host.preset}"))
+            for host in _hosts(self.database, self.rows)
+        ]
+
+
+def _published(database: Database, rows: Sequence[Document]) -> list[Document]:
+    """Rows of the literature, seen at their source, of the metals in the rows."""
+    metals = {row["metal"] for row in rows}
+    return [row for row in database.rows(standing=("literature",)) if row["metal"] in metals]
 
 
 def _hosts(database: Database, rows: Sequence[Document]) -> list[Host]:
     """The hosts with bands of the metals in the rows."""
+    from ..plot import NothingToDraw
+
     metals = {row["metal"] for row in rows}
     hosts = [host for host in database.hosts() if host.metal in metals and host.bands_lcao_eV.size]
     if not hosts:
-        print("emforce: no host with bands is stored; no host check is drawn", file=sys.stderr)
+        raise NothingToDraw("no host with bands is stored; no host check is drawn")
     return hosts
 
 

@@ -87,9 +87,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("export.parameters",),
     ("export.documents", "export.dynamics", "export.fields", "export.jumps", "export.lines"),
     ("export.formats",),
+    # showing to other machines' programs and to a browser
+    ("serve.__init__", "serve.listen", "serve.structures", "serve.values"),
+    ("serve.snapshot", "serve.figures"),
+    ("serve.pages",),
+    ("serve.site",),
+    ("optimade_server",),
     ("commands.__init__", "commands.options"),
     ("commands.ask", "commands.model", "commands.calculate", "commands.campaign", "commands.export", "commands.keep",
-     "commands.wires"),
+     "commands.serve", "commands.wires"),
     ("cli",),
     ("__main__",),
 )

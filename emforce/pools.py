@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 
 #: tasks of class "light" that are expected to take less than this run in the worker itself, seconds
 SHORT_SECONDS = 1.0
-#: short tasks that are handed out ahead, per worker, so that none waits for the next one
-AHEAD = 16
+#: short tasks go to a worker in groups of at most so many: Dask needs some milliseconds for each thing it is given
+GROUP = 32
+#: groups that are handed out ahead, per worker, so that none waits for the next one
+AHEAD = 2
 #: a task whose worker, or step server, is lost so many times has failed (Dask's allowed-failures counts the same way)
 LOST_LIMIT = 4
+#: seconds for the outcome of a task that has ended
+RESULT_SECONDS = 60.0
 #: seconds between two looks at scheduler and workers
 LOOK_SECONDS = 5.0
 
@@ -203,16 +207,19 @@ def _drain(events: queue.SimpleQueue[Event], timeout: float) -> list[Event]:
         return found
 
 
-def _on_dask(name: str, task: Task, limits: Limits, topic: str) -> Outcome:
-    """Run a task on a Dask worker, and tell the client where."""
+Named = tuple[tuple[str, Task], ...]
+
+
+def _on_dask(group: Named, limits: Limits, topic: str) -> list[Outcome]:
+    """Run tasks on a Dask worker one after the other, and tell the client where those that run apart are."""
     from distributed import get_worker
 
     worker = get_worker()
 
-    def begun(pid: int) -> None:
+    def begun(name: str, pid: int) -> None:
         worker.log_event(topic, {"name": name, "host": socket.gethostname(), "pid": pid})
 
-    return _do(task, limits, begun)
+    return [_do(task, limits, partial(begun, name)) for name, task in group]
 
 
 class _DaskPool:
@@ -227,7 +234,8 @@ class _DaskPool:
         self._limits = {c: limits_of(profile, c, preload) for c in profile.steps}
         self._slots = running.slots()
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._futures: dict[str, Any] = {}
+        self._futures: dict[int, Any] = {}
+        self._short: list[tuple[str, Task]] = []
         self._topic = f"emforce-{os.getpid()}-{time.time_ns()}"
         self._client.subscribe_topic(self._topic, self._told)
         self._submitted = 0
@@ -239,30 +247,49 @@ class _DaskPool:
         self._events.put(Begun(told["name"], told["host"], told["pid"]))
 
     def submit(self, name: str, task: Task) -> None:
-        self._submitted += 1
-        options: dict[str, Any] = {"key": f"{name}-{self._submitted}", "pure": False, "priority": -self._submitted}
         if task.apart:
-            options["resources"] = self._running.resources(task.step_class)
-        arguments = (name, replace(task, after=()), self._limits[task.step_class], self._topic)
-        future = self._client.submit(_on_dask, *arguments, **options)
-        self._futures[name] = future
-        future.add_done_callback(lambda done, n=name: self._events.put((n, done)))
+            self._send(((name, task),), self._running.resources(task.step_class))
+        else:
+            self._short.append((name, task))
+
+    def _send(self, group: Named, resources: dict[str, float] | None = None) -> None:
+        self._submitted += 1
+        plain = tuple((name, replace(task, after=())) for name, task in group)
+        future = self._client.submit(
+            _on_dask, plain, self._limits[group[0][1].step_class], self._topic, key=f"{group[0][0]}-{self._submitted}",
+            pure=False, priority=-self._submitted, resources=resources or None)
+        self._futures[self._submitted] = future
+        future.add_done_callback(partial(self._ended, self._submitted, group))
+
+    def _ended(self, number: int, group: Named, future: Any) -> None:
+        self._events.put((number, group))
+
+    def _send_short(self) -> None:
+        size = max(1, min(GROUP, -(-len(self._short) // self._slots)))
+        while self._short:
+            self._send(tuple(self._short[:size]))
+            del self._short[:size]
 
     def free(self, running: set[str], tasks: Mapping[str, Task]) -> dict[bool, int]:
         apart = sum(tasks[name].apart for name in running)
-        return {True: self._slots - apart, False: AHEAD * self._slots - (len(running) - apart)}
+        return {True: self._slots - apart, False: AHEAD * GROUP * self._slots - (len(running) - apart)}
 
     def events(self, timeout: float) -> list[Event]:
         self._look()
+        self._send_short()
         found: list[Event] = []
+        event: Any
         for event in _drain(self._events, timeout):
             if isinstance(event, Begun):
                 found.append(event)
                 continue
-            name, future = event
-            if self._futures.get(name) is future:
-                del self._futures[name]
-                outcome = _outcome(future)
+            number, group = event
+            outcomes = _outcomes(self._futures.pop(number), len(group))
+            if outcomes is None:  # one of them takes the worker down: which one shows when they run alone
+                for one in group:
+                    self._send((one,))
+                continue
+            for (name, _), outcome in zip(group, outcomes, strict=True):
                 if outcome.pid:  # what the worker told on the way may come after the end, or not at all
                     found.append(Begun(name, outcome.host, outcome.pid))
                 found.append((name, outcome))
@@ -288,21 +315,25 @@ class _DaskPool:
         return self._running.describe(), self._running.dashboard, self._slots
 
 
-def _outcome(future: Any) -> Outcome:
-    """What became of a future that has ended."""
+def _outcomes(future: Any, number: int) -> list[Outcome] | None:
+    """What became of a group of tasks that has ended; None if it is to be run again, one by one."""
     from distributed.scheduler import KilledWorker
 
+    failure = Failure("Dask gave the step up because its worker was away for too long", "lost")
     if future.status == "finished":
-        found: Outcome = future.result(timeout=60)
-        return found
-    if future.status == "cancelled":
-        failure = Failure("Dask gave the step up because its worker was away for too long", "lost")
-    else:
-        error = future.exception(timeout=60)
-        if isinstance(error, KilledWorker):
+        try:
+            found: list[Outcome] = future.result(timeout=RESULT_SECONDS)
+            return found
+        except (TimeoutError, OSError) as error:
+            failure = Failure(f"the outcome did not come back from the worker ({type(error).__name__})", "lost")
+    elif future.status == "error":
+        cause = future.exception(timeout=RESULT_SECONDS)
+        if isinstance(cause, KilledWorker):
+            if number > 1:
+                return None
             # no cause "lost": Dask has tried as often as may be
-            times = error.allowed_failures + 1
+            times = cause.allowed_failures + 1
             failure = Failure(f"its worker was lost {times} times: killed, out of memory, or the node went down", "signal")
         else:
-            failure = Failure(f"{type(error).__name__}: {' '.join(str(error).split())}", "error")
-    return Outcome(0.0, float("nan"), failure)
+            failure = Failure(f"{type(cause).__name__}: {' '.join(str(cause).split())}", "error")
+    return [Outcome(0.0, float("nan"), failure)] * number

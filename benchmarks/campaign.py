@@ -1,0 +1,209 @@
+"""What a campaign costs beyond its calculations, and how well two workers share one.
+
+    python benchmarks/campaign.py                       # (a) overhead per step, (b) 10,000 empty steps, (c) a waiting graph
+    python benchmarks/campaign.py --quick-job SPEC...   # (c) with the real quick job: on an idle machine, half an hour
+
+(a) is measured against a new interpreter for each step, the plain way to isolate it; (b) against the time that the empty steps
+take without the farm, one after the other; (c) against one worker and against what the longest chain of the graph allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from emforce import campaign as campaigns
+from emforce.campaign import Campaign, Placement
+from emforce.ledger import campaign_ids, read_campaign
+from emforce.store import Store
+
+
+def empty(step: campaigns.Step, root: str) -> None:
+    """A step that computes nothing, kept in the store as any other."""
+    Store(root).run(step.kind, step.key, step.inputs, lambda folder, log: {})
+
+
+def wait(step: campaigns.Step, root: str) -> None:
+    """A step that takes its time and no processor, so that other load on the machine does not change what is measured."""
+
+    def make(folder: Path, log: Path) -> dict[str, float]:
+        time.sleep(step.inputs["seconds"])
+        return {}
+
+    Store(root).run(step.kind, step.key, step.inputs, make)
+
+
+def run(root: Path, steps: Sequence[campaigns.Step], workers: int, function: object = None) -> float:
+    """Seconds of a campaign, without its progress lines."""
+    start = time.monotonic()
+    options = () if function is None else (function,)
+    with contextlib.redirect_stderr(io.StringIO()), Campaign(Store(root), Placement("local", workers), *options) as campaign:
+        failed = campaign.compute(steps)
+    if failed:
+        sys.exit(f"failed: {failed}")
+    return time.monotonic() - start
+
+
+def overhead(folder: Path, number: int) -> None:
+    """(a) Wall time of real steps on one worker, less what GPAW and the writing of its output take."""
+    from ase.build import bulk
+
+    from emforce.jobs import atoms_document
+    from emforce.plan import setups
+
+    dft = {"functional": "PBE", "recipe": "default", "smearing_eV": 0.2, "grid_A": 0.3, "density_tolerance": 1e-4,
+           "max_iterations": 60}
+    steps = []
+    for i in range(number):
+        atoms = bulk("Al", a=4.0 + 0.01 * i)
+        steps.append(campaigns.Step("host", f"Al {i}", {
+            "atoms": atoms_document(atoms), "setups": setups({"Al"}, "default"), "dft": dft, "kpts": [3, 3, 3],
+            "grid": [8, 8, 8], "matrix_kpts": [3, 3, 3], "gamma": True}, seconds=5.0))
+    run(folder, steps, 1)
+    state = read_campaign(folder, campaign_ids(folder)[-1])
+    store = Store(folder)
+    gpaw, ends = [], []
+    for step in steps:
+        found = store.find(step.kind, step.key)
+        assert found is not None
+        gpaw.append(found.seconds)
+        ends.append(state.steps[step.name].since)
+    order = sorted(range(number), key=lambda i: ends[i])
+    wall = ends[order[-1]] - ends[order[0]]  # the first one's time holds the import of GPAW, once per worker
+    each = (wall - sum(gpaw[i] for i in order[1:])) / (number - 1)
+    start = time.monotonic()
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", f"import {', '.join(campaigns.PRELOAD)}"], check=True)
+    interpreter = (time.monotonic() - start) / 3
+    print(f"(a) overhead per step: {each:.3f} s beyond the {sum(gpaw) / number:.2f} s of GPAW and its output "
+          f"({number} SCF steps of one Al atom; aim < 0.5 s)")
+    print(f"    {100 * each / 60:.2f} % of a campaign of 60-s steps (aim < 2 %); {each / interpreter:.3f} of a new interpreter "
+          f"with GPAW for each step ({interpreter:.2f} s)")
+
+
+def many(folder: Path, number: int) -> None:
+    """(b) A campaign of empty steps: the first run, the scan of a second one, memory of the scheduler's process."""
+    from emforce.cli import main  # noqa: F401  imported before the memory is looked at
+
+    steps = [campaigns.Step("empty", f"empty {i}", {"n": i}, seconds=0.0, resources="light") for i in range(number)]
+    plain = folder / "plain"
+    start = time.monotonic()
+    for step in steps[: number // 10]:
+        empty(step, str(plain))
+    alone = 10 * (time.monotonic() - start)
+    me = psutil.Process()
+    before = me.memory_info().rss
+    first = run(folder / "farm", steps, 2, empty)
+    memory = me.memory_info().rss / 2**30
+    again = run(folder / "farm", steps, 2, empty)
+    print(f"(b) {number} empty steps on two workers: {first:.1f} s in all (aim < 60 s for 10,000), "
+          f"{1000 * first / number:.2f} ms each; {first / alone:.2f} of the steps alone, one after the other ({alone:.1f} s)")
+    print(f"    resume, everything found: {again:.2f} s (aim < 5 s), {again / first:.3f} of the first run")
+    print(f"    memory of the process with scheduler and client: {memory:.2f} GiB (aim < 1), {before / 2**30:.2f} before")
+
+
+def report_sharing(one: float, two: float, chain: float, work: float) -> None:
+    """Efficiency of two workers and what the graph allows: no schedule beats its longest chain, nor half of its work."""
+    allowed = work / (2 * max(chain, work / 2))
+    efficiency = one / (2 * two)
+    print(f"(c) one worker {one:.1f} s, two workers {two:.1f} s: speed-up {one / two:.2f}, efficiency {efficiency:.3f}")
+    print(f"    longest chain {chain:.1f} s of {work:.1f} s of work: at most {allowed:.3f}; "
+          f"reached {efficiency / allowed:.3f} of that (aim >= 0.9)")
+
+
+def chain_of(steps: Sequence[campaigns.Step], seconds: dict[str, float]) -> float:
+    """Longest chain of steps, each after those that it needs."""
+    end: dict[str, float] = {}
+    for step in steps:
+        end[step.name] = seconds[step.name] + max((end[n.name] for n in step.needs.values()), default=0.0)
+    return max(end.values())
+
+
+def sharing(folder: Path) -> None:
+    """(c) The graph of the quick job of a hop, each step waiting for a hundredth of its expected time."""
+    from emforce.plan import plan
+    from emforce.settings import load_settings
+    from emforce.workflow import built_hop
+
+    settings = load_settings("quick")
+    wanted = plan(built_hop(Path("structures/cu100-adatom.toml"), settings), settings).steps()
+    made: dict[str, campaigns.Step] = {}
+    for step in wanted:
+        short = max(step.seconds / 100, 0.2)
+        needs = {name: made[need.name] for name, need in step.needs.items()}
+        made[step.name] = campaigns.Step("wait", step.title, {"seconds": short, "of": step.name}, needs, 1.0 + short)
+    steps = list(made.values())
+    seconds = {step.name: float(step.inputs["seconds"]) for step in steps}
+    walls = []
+    for workers in (1, 2):
+        root = folder / f"w{workers}"
+        run(root, steps, workers, wait)
+        state = read_campaign(root, campaign_ids(root)[-1])
+        # from the first step's start: workers start once per campaign
+        begun = min(s.since - s.seconds for s in state.steps.values())
+        walls.append(max(s.since for s in state.steps.values()) - begun)
+    print(f"    graph of {len(steps)} steps, as the quick job of one hop, waiting instead of computing")
+    report_sharing(walls[0], walls[1], chain_of(steps, seconds), sum(seconds.values()))
+
+
+def quick_job(folder: Path, specs: Sequence[Path]) -> None:
+    """(c) The real thing, into fresh stores."""
+    from emforce import workflow
+    from emforce.plan import plan
+    from emforce.settings import load_settings
+
+    settings = load_settings("quick")
+    walls = []
+    for workers in (1, 2):
+        start = time.monotonic()
+        workflow.run(specs, preset="quick", overrides={}, workers=workers, database=str(folder / f"w{workers}.db"),
+                     store=folder / f"w{workers}")
+        walls.append(time.monotonic() - start)
+    hops = workflow.load_hops(specs, preset="quick", overrides={})
+    steps = [step for hop in hops for step in plan(hop, settings).steps()]
+    store = Store(folder / "w1")
+    found = {step.name: store.find(step.kind, step.key) for step in steps}
+    seconds = {name: step.seconds for name, step in found.items() if step is not None}
+    if len(seconds) < len(found):
+        sys.exit("not all steps are in the store: see the messages above")
+    report_sharing(walls[0], walls[1], chain_of(steps, seconds), sum(seconds.values()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick-job", nargs="+", type=Path, metavar="SPEC", help="(c) alone, with the real quick job")
+    parser.add_argument("--steps", type=int, default=10_000, help="empty steps of (b), default %(default)s")
+    parser.add_argument("--scf", type=int, default=8, help="SCF steps of (a), default %(default)s")
+    parser.add_argument("--folder", type=Path, help="where the stores are made; default a temporary folder")
+    parser.add_argument("--only", choices="abc", help="one part")
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="emforce-benchmark-"))
+    try:
+        if options.quick_job:
+            quick_job(folder / "c", options.quick_job)
+            return
+        if options.only in (None, "a"):
+            overhead(folder / "a", options.scf)
+        if options.only in (None, "b"):
+            many(folder / "b", options.steps)
+        if options.only in (None, "c"):
+            sharing(folder / "c")
+    finally:
+        if options.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    import campaign  # under its own name: workers must find the functions of this file
+
+    campaign.main()

@@ -28,6 +28,8 @@ PARITY = ("z_star", "z_wind", "barrier_eV", "formation_energy_eV", "ea_eV", "d_m
 #: those of them that are evaluated at a temperature
 _EVALUATED = ("z_star", "z_wind", "d_m2_s", "q_star_eV")
 COMPUTED = "computed"
+#: direct parts in the order in which they may rank: what was computed before models
+_RANKING = ("dft", "none", "drude", "nominal")
 
 
 @dataclass(frozen=True)
@@ -65,15 +67,16 @@ class Screened:
     def ranked(self) -> tuple[str, list[tuple[Point, ...]]]:
         """The direct part that ranks, and the points of each hop (and source of D), the largest first.
 
-        It is the first direct part with a number for every hop; else the last, and an interval counts with its upper end.
+        It is the first of computed, wind alone, Drude number, ion charge with a number for every hop; else the first that is
+        there, and an interval counts with its upper end.
         """
         entries: dict[tuple[str, str], list[Point]] = {}
         for point in self.points:
             entries.setdefault((point.hop, point.diffusion), []).append(point)
-        models = [name for name in DIRECT_MODELS if any(point.direct_model == name for point in self.points)]
+        models = [name for name in _RANKING if any(point.direct_model == name for point in self.points)]
         everywhere = [name for name in models if all(
             any(p.direct_model == name and p.value is not None for p in entry) for entry in entries.values())]
-        model = everywhere[0] if everywhere else models[-1]
+        model = (everywhere or models)[0]
 
         def size(entry: Sequence[Point]) -> float:
             chosen = [p for p in entry if p.direct_model == model] or entry
@@ -219,7 +222,7 @@ def _screened(
     names = names_of(best)
     points: list[Point] = []
     shown: list[Document] = []
-    left_out: list[str] = []
+    left_out: dict[str, list[str]] = {}
     refused: InputError | None = None
     situations = [Situation(temperature_K, model) for model in models]
     for row in best:
@@ -228,21 +231,21 @@ def _screened(
             values = [evaluate(row, at, host_of(row, hosts)) for at in situations]
         except InputError as error:
             refused = error
-            left_out.append(f"{name}: {error}")
+            left_out.setdefault(str(error), []).append(name)
             continue
         forced = [point for document in values if (point := _force(name, document))]
         if not forced:
-            left_out.append(f"no Z* ({', '.join(models)}): {name}")
+            left_out.setdefault(f"no Z* with direct part {' or '.join(models)}", []).append(name)
         elif published is not None:
             diffusing = _diffusion(values[0], published, temperature_K)
             if not diffusing:
-                left_out.append(f"no diffusion data: {name}{_elsewhere(row, published)}")
+                left_out.setdefault("no diffusion data", []).append(f"{name}{_elsewhere(row, published)}")
             forced = [_merit(point, *coefficient) for coefficient in diffusing for point in forced if point.high > 0]
         points += forced
         shown += [row] if forced else []
     if refused and not points:
         raise refused
-    return Screened(tuple(points), tuple(shown), tuple(left_out))
+    return Screened(tuple(points), tuple(shown), tuple(f"{why}: {', '.join(hops)}" for why, hops in left_out.items()))
 
 
 def _force(name: str, values: Document) -> Point | None:
@@ -270,8 +273,10 @@ def _diffusion(
         if hop_of(row) == hop_of(values) and row["d0_m2_s"] is not None:
             theirs = evaluate(row, Situation(temperature_K))
             if theirs["d_m2_s"] is not None:
-                condition = f" ({row['kinetics_condition']})" if row["kinetics_condition"] else ""
-                found.append((theirs["d_m2_s"], theirs["d_factor"], f"{row['source']}{condition}"))
+                known = row["reported_low_K"] is not None
+                words = [row["kinetics_condition"], "" if known else "temperatures not stated"]
+                found.append((theirs["d_m2_s"], theirs["d_factor"], f"{row['source']} ({'; '.join(filter(None, words))})"
+                              if any(words) else str(row["source"])))
     return found
 
 

@@ -158,8 +158,7 @@ def sigma_figure(rows: Sequence[Document]) -> Figure:
     panels = {name: shares for name in _SIGMA_PARTS if (shares := sigma_shares(rows, name))}
     if not panels:
         raise NothingToDraw(f"no parts of an uncertainty to draw: no hop average has {' or '.join(_SIGMA_PARTS)}")
-    missing = sorted({f"{part.replace('_', ' ')} ({shares.hop})" for found in panels.values() for shares in found
-                      for part in shares.missing})  # fmt: skip
+    missing = _missing(panels.values())
     lead = ("Length of a bar: the standard uncertainty σ; its pieces are σ_i²/σ of the parts σ_i that make it up in quadrature."
             f"{' Not estimated: ' if missing else ''}{', '.join(missing)}{'.' if missing else ''}")
     parts = list(dict.fromkeys(part for found in panels.values() for shares in found for part in shares.shares))
@@ -176,6 +175,22 @@ def sigma_figure(rows: Sequence[Document]) -> Figure:
 
 
 # pieces
+
+
+def _missing(panels: Iterable[Sequence[Shares]]) -> list[str]:
+    """Parts that were not estimated, each with the hops where they were not."""
+    words = []
+    for found in panels:
+        hops: dict[str, list[str]] = {}
+        for shares in found:
+            for part in shares.missing:
+                hops.setdefault(_part_name(part), []).append(shares.hop)
+        words += [f"{part} ({'every hop' if len(names) == len(found) else ', '.join(names)})" for part, names in hops.items()]
+    return list(dict.fromkeys(words))
+
+
+def _part_name(part: str) -> str:
+    return part.replace("_", " ").replace("fermi", "Fermi")
 
 
 def _origin(pair: Pair) -> str:
@@ -307,7 +322,7 @@ def _draw_shares(axis: Any, found: Sequence[Shares], parts: Sequence[str]) -> No
         if any(widths):
             axis.barh(range(len(found)), widths, left=ends, height=0.62, color=_PART_COLOURS[i % len(_PART_COLOURS)],
                       hatch=_HATCHES[i // len(_PART_COLOURS) % len(_HATCHES)], edgecolor="white", linewidth=0.4,
-                      label=part.replace("_", " "))
+                      label=_part_name(part))
         ends = [end + width for end, width in zip(ends, widths, strict=True)]
     axis.set_yticks(range(len(found)), [shares.hop for shares in found])
     axis.tick_params(axis="y", length=0)

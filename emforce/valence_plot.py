@@ -92,7 +92,10 @@ def bars_figure(
         sources = sorted({f"{row['metal']}: {evaluate(row, Situation(temperature_K))['rho_source']}" for row in shown})
         lead = (f"{_SIGN} Bulk metal at {temperature_K:g} K, hop averages. Ion charge and Drude number are models of the direct "
                 f"part, without an uncertainty. ρ of {'; '.join(sources)}.{_reported_words(reported, temperature_K)}")
-        figure, axes = _figure(len(panels), shown, lead)
+        most = max(len(group) for group in panels.values())
+        columns = len(DIRECT_MODELS) * most + sum(_holds(row, temperature_K) for row in reported)
+        width = max(3.4, (0.85 if most == 1 else 1.1) * columns)  # inches: names below the bars stay apart
+        figure, axes = _figure(len(panels), shown, lead, widths=(width,) * min(len(panels), 3))
         for axis, (title, group) in zip(axes, panels.items(), strict=True):
             at = _draw_bars(axis, group, hosts, temperature_K)
             _draw_reported(axis, [row for row in reported if hop_of(row) in map(hop_of, group)], temperature_K, at)

@@ -7,10 +7,12 @@ of its sigma, a part that was not estimated being nan:
                own tau
     limit      change of Z_direct when the polynomial in hbar/tau that finds the limit loses its last power, or the data the
                smallest or the largest hbar/tau
+    region, frequencies, fermi_energy    change of Z - tau m, each with its own m, at the middle hbar/tau, where a run varies them
     basis      relative error of the host against plane waves, as for K, times |Z_direct|
     path       (hop average only) as for K
 
-Where the drift exceeds |Z_direct| there is no single value: the interval Z_direct -+ drift is served.
+Where the drift, the region or the frequencies leave more open than |Z_direct| there is no single value: the interval Z_direct -+
+sigma is served.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ NAN = math.nan
 #: hbar/tau of metals between room temperature and 1000 K is 0.05 to 0.25 eV
 DRIFT_RANGE_eV = 0.25
 #: what a sigma of Z_direct leaves out unless a run varies it
-NOT_ESTIMATED = ("fermi_energy", "smearing", "region", "layers", "geometry")
+NOT_ESTIMATED = ("fermi_energy", "smearing", "region", "frequencies", "layers", "geometry")
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,9 @@ class DirectValue:
 
     @property
     def is_interval(self) -> bool:
-        """Whether the drift exceeds the value."""
-        return not self.parts["drift"] <= abs(self.value)
+        """Whether drift or numerical parts exceed the value."""
+        numerical = [self.parts.get(name, NAN) for name in ("region", "frequencies")]
+        return not max(self.parts["drift"], *(p for p in numerical if not math.isnan(p)), 0.0) <= abs(self.value)
 
     def fields(self) -> dict[str, Any]:
         """Fields of a record."""
@@ -112,6 +115,9 @@ def assess_direct(
         parts = {"drift": max(drift, default=NAN), "limit": abs(float(tensor(image["z_direct_sigma"])[0, 0])),
                  "basis": relative * abs(value)}
         parts |= dict.fromkeys(NOT_ESTIMATED, NAN)
+        for variation in image["variations"]:  # the largest change where there are several
+            change = abs(float(tensor(variation["change"])[0, 0]))
+            parts[variation["part"]] = float(np.fmax(parts[variation["part"]], change))
         total = np.array([tensor(t)[0, 0] for t in image["total"]])
         found.append(DirectValue(value, parts, z, omegas, total, float(tensor(image["sea"][smallest])[0, 0]),
                                  float(tensor(image["m_free"])[0, 0]) * scale, float(image["condition"])))

@@ -10,8 +10,8 @@ A response costs a second or two per image and pair of energies; every hbar/tau 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,14 @@ from emforce.ground_state_jobs import dft_settings
 from emforce.physics.direct import Accuracy, embedded_mover, embedded_responses, split
 from emforce.physics.direct_embedding import EmbeddedMover, Host
 from emforce.physics.embedding import RegionSites
+from emforce.physics.lcao import Floats
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import Connection
 from emforce.steps import Document, Laps, document_atoms, load_matrices
 from emforce.store import Finished, Store, save_arrays
 
+#: points on the path of the frequencies where their number is varied (emforce.physics.response_kernel.frequencies)
+FINE_PATH = (14, 10)
 #: numbers of a perturbation that are no arrays
 _SCALARS = ("new_orbitals", "alignment", "far_deviation", "curvature")
 
@@ -106,9 +109,11 @@ def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log:
     host = Host(thick, load_dipoles(needs["dipoles"]), tuple(inputs["axes"]), mapping, shift)
     movers = [load_mover(needs[name]) for name in inputs["movers"]]
     laps.end("reading")
-    level = needs["tables"].values["fermi_energy"]
+    level = needs["tables"].values["fermi_energy"] + inputs.get("level", 0.0)
     x, y, z = inputs["mesh"]
     accuracy = Accuracy((x, y, z), inputs["radius"], sigma=inputs["sigma"])
+    if "explicit" in inputs:
+        accuracy = replace(accuracy, explicit=int(inputs["explicit"]), path=FINE_PATH)
     found = embedded_responses(host, movers, level, inputs["omega"], accuracy, inputs["omega"])
     laps.end("response")
     return {
@@ -134,12 +139,28 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
         entry: Document = {name: [run["images"][i][name] for run in runs] for name in ("total", "static", "surface", "sea")}
         entry["condition"] = max(run["images"][i]["condition"] for run in runs)
         total = np.array(entry["total"], dtype=float)
-        level = needs[inputs["wind"][i]].values["m"][0][0]  # served width and radius; the middle of the energies is E_F
-        m = np.array(level[len(level) // 2], dtype=float)
+        m = _wind_m(needs[inputs["wind"][i]], inputs["served"])
         parts = split(omegas, total, m)
         free = np.linalg.lstsq(omegas[:, None] ** [-1.0, 0.0, 1.0], np.nan_to_num(total).reshape(len(total), -1), rcond=None)[0]
         m_free = np.where(np.isnan(total[0]), np.nan, free[0].reshape(3, 3))
         entry |= {"m": nulls(m), "m_free": nulls(m_free), "z_direct": nulls(parts.z_direct),
                   "z_direct_sigma": nulls(parts.sigma), "drift": [nulls(d) for d in parts.drift]}
+        base = np.array(needs[inputs["middle"]].values["images"][i]["total"], dtype=float)
+        middle = needs[inputs["middle"]].values["omega"]
+        entry["variations"] = [
+            {"part": v["part"], "change": nulls(_other(needs, v, i) - _wind_m(needs[inputs["wind"][i]], v["place"]) / middle
+                                               - base + m / middle)}
+            for v in inputs["variations"]
+        ]
         images.append(entry)
     return {"omegas": omegas.tolist(), "fermi_energy": runs[0]["fermi_energy"], "images": images}
+
+
+def _wind_m(embedding: Finished, place: Sequence[int]) -> Floats:
+    """The wind's m (3, 3), eV, of the served width at [radius][energy]; variations of the radius hold E_F alone."""
+    radius, energy = place
+    return np.array(embedding.values["m"][0][radius][energy], dtype=float)
+
+
+def _other(needs: Mapping[str, Finished], variation: Document, image: int) -> Floats:
+    return np.array(needs[variation["response"]].values["images"][image]["total"], dtype=float)

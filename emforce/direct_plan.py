@@ -20,6 +20,7 @@ class DirectHop:
     images, labels : document and label of each image
     needs : the ground states by name
     embedding : the embedding that the wind force is served from; embedded : its step for each image
+    energies : eV relative to E_F at which these steps have m; fermi_error : uncertainty of E_F, one of them with both signs
     axes : of the field
     """
 
@@ -30,6 +31,8 @@ class DirectHop:
     needs: Mapping[str, Step]
     embedding: Document
     embedded: Sequence[Step]
+    energies: Sequence[float]
+    fermi_error: float
     axes: tuple[int, ...]
 
 
@@ -37,11 +40,46 @@ def direct_step(hop: DirectHop, settings: Direct) -> Step:
     """Dipoles of the hosts, a mover per image, a response per hbar/tau, and the step that joins these.
 
     Mesh, region, width of the average and Fermi energy are those that the wind force is served from: Z_direct is what the whole
-    response has beyond that.
+    response has beyond that. Variations run at the middle hbar/tau.
     """
     host, thick = hop.needs["host"], hop.needs[hop.embedding["host"]]
     own = dipoles_step(hop, host)
     wide = own if thick is host else dipoles_step(hop, thick)
+    needs = {"host": host, "dipoles": wide, "tables": hop.embedded[0].needs["tables"]}
+    if thick is not host:
+        needs["thick"] = thick
+    needs |= _movers(hop, own)
+    omegas = settings.omegas_eV
+    responses = {f"response {omega:g}": _response(hop, needs, {"omega": omega}) for omega in omegas}
+    middle = sorted(omegas)[len(omegas) // 2]
+    varied, entries = {}, []
+    for part, change, place in _variations(hop, settings):
+        name = f"{part} {next(iter(change.values())):g}"
+        varied[name] = _response(hop, needs, {"omega": middle} | change)
+        entries.append({"part": part, "response": name, "place": list(place)})
+    embedded = {f"wind {n}": step for n, step in enumerate(hop.embedded)}
+    served = [0, list(hop.energies).index(0.0)]
+    inputs = {"responses": list(responses), "wind": list(embedded), "served": served, "variations": entries,
+              "middle": f"response {middle:g}"}
+    return Step("direct", f"{hop.title} direct valence", inputs, responses | varied | embedded, seconds=0.1, resources="light")
+
+
+def _variations(hop: DirectHop, settings: Direct) -> list[tuple[str, dict[str, float], tuple[int, int]]]:
+    """Part of sigma, what changes in the response, and where the wind's m of that is [radius][energy]."""
+    radii, energies = list(hop.embedding["radii"]), list(hop.energies)
+    found: list[tuple[str, dict[str, float], tuple[int, int]]] = []
+    smaller = [r for r in radii if r < radii[0]]  # the mover's step reaches no farther than the served radius
+    if "region" in settings.vary and smaller:
+        found.append(("region", {"radius": max(smaller)}, (radii.index(max(smaller)), 0)))
+    if "frequencies" in settings.vary:
+        found.append(("frequencies", {"explicit": 8}, (0, energies.index(0.0))))
+    if "fermi_energy" in settings.vary:
+        found += [("fermi_energy", {"level": e}, (0, energies.index(e)))
+                  for e in (-hop.fermi_error, hop.fermi_error)]
+    return found
+
+
+def _movers(hop: DirectHop, own: Step) -> dict[str, Step]:
     movers = {}
     for image, label in zip(hop.images, hop.labels, strict=True):
         used = [image["name"], *(name for signs in image["displaced"].values() for name in signs.values())]
@@ -49,25 +87,23 @@ def direct_step(hop: DirectHop, settings: Direct) -> Step:
         movers[f"mover {image['name']}"] = Step("mover", f"{hop.title} {label}: dipoles of the moving atom", inputs,
                                                {n: hop.needs[n] for n in ("host", *used)} | {"dipoles": own},
                                                seconds=0.4 * len(image["atoms"]["symbols"]), resources="embedding")
-    hosts = {"host": host, "dipoles": wide, "tables": hop.embedded[0].needs["tables"]}
-    if thick is not host:
-        hosts["thick"] = thick
-    responses = {}
-    for omega in settings.omegas_eV:
-        inputs = {
-            "omega": omega,
-            "mesh": hop.embedding["mesh"],
-            "radius": hop.embedding["radii"][0],
-            "atoms": hop.embedding["atoms"],
-            "axes": list(hop.axes),
-            "movers": list(movers),
-            "sigma": hop.embedding["sigmas"][0],
-        }
-        responses[f"response {omega:g}"] = Step("response", f"{hop.title} response at {omega:g} eV", inputs, hosts | movers,
-                                                seconds=30.0 * len(hop.images), resources="embedding")
-    embedded = {f"wind {n}": step for n, step in enumerate(hop.embedded)}
-    return Step("direct", f"{hop.title} direct valence", {"responses": list(responses), "wind": list(embedded)},
-                responses | embedded, seconds=0.1, resources="light")
+    return movers
+
+
+def _response(hop: DirectHop, needs: Mapping[str, Step], change: Mapping[str, float]) -> Step:
+    """Response of all images; `change` is what differs from the served radius and level, and the omega."""
+    inputs = {
+        "omega": 0.0,
+        "mesh": hop.embedding["mesh"],
+        "radius": hop.embedding["radii"][0],
+        "atoms": hop.embedding["atoms"],
+        "axes": list(hop.axes),
+        "movers": [name for name in needs if name.startswith("mover ")],
+        "sigma": hop.embedding["sigmas"][0],
+    } | dict(change)
+    words = ", ".join(f"{name} {value:g}" for name, value in change.items() if name != "omega")
+    title = f"{hop.title} response at {inputs['omega']:g} eV" + (f", {words}" if words else "")
+    return Step("response", title, inputs, needs, seconds=15.0 * len(hop.images), resources="embedding")
 
 
 def dipoles_step(hop: DirectHop, host: Step) -> Step:

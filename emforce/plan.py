@@ -238,8 +238,9 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
         axes = (0,) if settings.dft.directions == "hop" else (0, 1) if slab else (0, 1, 2)
         labels = [image.label for image in flat.images]
         embedded = [wind.needs[name] for name in wind.inputs["embeddings"][0]["steps"]]
-        direct = direct_step(DirectHop(title_of(hop), common, documents, labels, needs, embeddings[0], embedded, axes),
-                             settings.direct)
+        e = settings.embedding
+        direct = direct_step(DirectHop(title_of(hop), common, documents, labels, needs, embeddings[0], embedded,
+                                       e.energies_eV, e.fermi_error_eV, axes), settings.direct)
     return HopPlan(flat, bulk_step(hop.spec.metal, settings), wind, tuple(images), needs, direct)
 
 

@@ -115,12 +115,15 @@ class Direct:
     ----------
     compute : whether to compute it; the wind force does not need it
     omegas_eV : hbar/tau at which the whole response is computed, three or more
+    vary : parts of the uncertainty that are computed: region (the next smaller radius), frequencies (three times as many),
+        fermi_energy (E_F -+ embedding.fermi_error_eV)
     radius_A : of the region
     mesh_share : k-points of the response along each axis, as a share of those of the wind's tables
     """
 
     compute: bool
     omegas_eV: tuple[float, ...]
+    vary: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ _POSITIVE = {"layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance",
              "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}
-_CHOICES = {"directions": ("hop", "all")}
+_CHOICES = {"directions": ("hop", "all"), "vary": ("region", "frequencies", "fermi_energy")}
 
 
 def presets() -> tuple[str, ...]:
@@ -194,6 +197,11 @@ def _value(where: str, name: str, kind: object, value: Any) -> Any:
         if not (isinstance(value, list | tuple) and len(value) == 3
                 and all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in value)):
             raise InputError(where, value, "three whole numbers of at least 1")
+        return tuple(value)
+    if kind == "tuple[str, ...]":
+        allowed = _CHOICES[name]
+        if not isinstance(value, list | tuple) or not all(v in allowed for v in value):
+            raise InputError(where, value, f"a list of: {', '.join(allowed)}")
         return tuple(value)
     if isinstance(kind, str) and kind.startswith("tuple"):
         ok = isinstance(value, list | tuple) and len(value) >= 1

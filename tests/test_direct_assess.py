@@ -22,8 +22,8 @@ class Finished:
         self.values = values
 
 
-def response(omega: float, z: np.ndarray, curve: float = 0.0) -> Finished:
-    total = M / omega + z + curve * omega
+def response(omega: float, z: np.ndarray, curve: float = 0.0, factor: float = 1.0) -> Finished:
+    total = factor * M / omega + z + curve * omega
     image = {"total": total.tolist(), "static": z.tolist(), "surface": (M / omega).tolist(),
              "sea": (curve * omega * np.eye(3)).tolist(), "condition": 10.0 + omega}
     return Finished({"omega": omega, "fermi_energy": 5.0, "images": [image, image]})
@@ -32,8 +32,14 @@ def response(omega: float, z: np.ndarray, curve: float = 0.0) -> Finished:
 def joined(curve: float = 0.0) -> dict:
     needs = {f"response {w:g}": response(w, Z_DIRECT, curve) for w in OMEGAS}
     window = [(M * factor).tolist() for factor in (0.9, 1.0, 1.2)]
-    wind = {f"wind {i}": Finished({"m": [[window]]}) for i in range(2)}
-    return direct({"responses": list(needs), "wind": list(wind)}, needs | wind, None, None, None)
+    wind = {f"wind {i}": Finished({"m": [[window, [(M * 0.8).tolist()]]]}) for i in range(2)}
+    # another radius: another m, and Z_direct higher by 0.07; other levels: lower by 0.02, higher by 0.05
+    varied = {"region 6": (0.8, 0.07, [1, 0]), "low": (0.9, -0.02, [0, 0]), "high": (1.2, 0.05, [0, 2])}
+    others = {name: response(0.2, Z_DIRECT + d * np.eye(3), curve, factor) for name, (factor, d, _) in varied.items()}
+    entries = [{"part": "region" if name.startswith("region") else "fermi_energy", "response": name, "place": place}
+               for name, (_, _, place) in varied.items()]
+    inputs = {"responses": list(needs), "wind": list(wind), "served": [0, 1], "middle": "response 0.2", "variations": entries}
+    return direct(inputs, needs | wind | others, None, None, None)
 
 
 def values(curve: float = 0.0, rotations: np.ndarray | None = None) -> list[DirectValue]:
@@ -48,8 +54,10 @@ def test_the_split_comes_back_with_its_parts():
     assert first.parts["drift"] == pytest.approx(0.3 * 0.2)
     assert first.parts["limit"] == pytest.approx(0.0, abs=1e-9)
     assert first.parts["basis"] == pytest.approx(0.4 * max(0.02, 1 - 0.98**2))
-    assert all(math.isnan(first.parts[name]) for name in NOT_ESTIMATED)
-    assert first.sigma == pytest.approx(math.hypot(0.06, first.parts["basis"]))
+    assert first.parts["region"] == pytest.approx(0.07)
+    assert first.parts["fermi_energy"] == pytest.approx(0.05)
+    assert all(math.isnan(first.parts[name]) for name in NOT_ESTIMATED if name not in ("region", "fermi_energy"))
+    assert first.sigma == pytest.approx(math.hypot(0.06, 0.07, 0.05, first.parts["basis"]))
     assert first.k_free == pytest.approx(M[0, 0] * BULK["volume"] / BULK["n"] / uohm_cm)
     assert first.total == pytest.approx([M[0, 0] / w + 0.4 + 0.3 * w for w in OMEGAS])
     assert first.sea == pytest.approx(0.3 * min(OMEGAS))
@@ -78,6 +86,8 @@ def test_a_field_along_the_hop_alone_is_enough():
             image[name] = [[image[name][0][0], None, None], [None] * 3, [None] * 3]
         for name in ("total", "static", "surface", "sea", "drift"):
             image[name] = [[[t[0][0], None, None], [None] * 3, [None] * 3] for t in image[name]]
+        for variation in image["variations"]:
+            variation["change"] = [[variation["change"][0][0], None, None], [None] * 3, [None] * 3]
     quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     turns = np.array([np.linalg.matrix_power(quarter, n) for n in range(4)])
     for value in assess_direct(document, BULK, [(0,), (0,)], [turns, np.eye(3)[None]]):

@@ -19,6 +19,7 @@ WRONG: dict[str, list[Any]] = {
     "bool": ["true", 1, None],
     "str": [3, None, True],
     "tuple[int, ...]": [8, [], [8.5], ["8"], [True], [0]],
+    "tuple[str, ...]": ["region", ["radius"], [1], 3],
     "tuple[float, ...]": [5.0, [], ["5"], [None], [float("nan")]],
 }
 
@@ -48,6 +49,8 @@ def changed(name: str, kind: str, value: Any) -> dict[str, Any]:
         return {name: not value}
     if kind == "str":
         return {name: value + "x"}
+    if kind == "tuple[str, ...]":
+        return {name: value[:-1]}
     return {name: [*value[:-1], value[-1] + 1]}
 
 
@@ -91,6 +94,7 @@ def test_wrong_types_name_the_field(name, kind):
     ("host.bulk_mesh", 63), ("host.slab_mesh", 1), ("host.embedding_mesh", -2), ("host.sigma_eV", 0.0),
     ("embedding.radii_A", [5.0, -1.0]), ("embedding.energies_eV", [0.0, -0.1, 0.1]), ("embedding.energies_eV", [-0.1, 0.1]),
     ("embedding.energies_eV", [0.0, 0.1]), ("embedding.fermi_error_eV", -0.1),
+    ("direct.omegas_eV", [0.1, 0.2]), ("direct.omegas_eV", [0.1, 0.2, -0.3]),
 ])
 def test_wrong_values_name_the_field(name, value):
     with pytest.raises(InputError) as caught:

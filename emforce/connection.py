@@ -254,8 +254,11 @@ def connection(setups: Any, atoms: Atoms, moved: Sequence[int] = (), curvature: 
     basis = RealSpaceBasis(setups, atoms)
     a, ds = basis.moving(moved) if moved else (None, None)
     dd = basis.dipole_change(moved) if moved and curvature else None
-    return Connection(np.array(atoms.cell), atoms.get_positions(), basis.orbitals, basis.R, basis.overlap(),
-                      basis.dipole(), tuple(moved), a, ds, dd)
+    s, d = basis.overlap(), basis.dipole()
+    for table in (s, d, a, ds, dd):
+        if table is not None:
+            table.setflags(write=False)
+    return Connection(np.array(atoms.cell), atoms.get_positions(), basis.orbitals, basis.R, s, d, tuple(moved), a, ds, dd)
 
 
 def setups_for(atoms: Atoms, settings: DFTSettings) -> Any:

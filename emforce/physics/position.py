@@ -51,8 +51,9 @@ class Connection:
 
     def __post_init__(self) -> None:
         for name in ("cell", "positions", "s", "d", "a", "ds", "dd"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, _frozen(getattr(self, name), float))
+            value = getattr(self, name)
+            if value is not None and (np.asarray(value).flags.writeable or np.asarray(value).dtype != float):
+                object.__setattr__(self, name, _frozen(value, float))  # read-only ones are large and not copied
         for name in ("orbitals", "R"):
             object.__setattr__(self, name, _frozen(getattr(self, name), int))
         object.__setattr__(self, "moved", tuple(int(i) for i in self.moved))

@@ -8,6 +8,7 @@ and versions.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -173,6 +174,7 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{name}") for name in formats]
     with mpl.rc_context(_STYLE):
+        figure.draw_without_rendering()  # the first layout changes the ticks: the second one leaves room for their labels
         for path in paths:
             # no date inside: the same numbers give the same file
             dated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix)
@@ -339,7 +341,8 @@ def _legend_below(axis: Any) -> None:
     low, high = axis.get_ylim()
     axis.set_ylim(low - 0.02 * (high - low), high + 0.05 * (high - low))
     handles, labels = axis.get_legend_handles_labels()
-    across = 2 if len(labels) > 1 and max(map(len, labels)) < 18 else 1
+    lengths = [len(re.sub(r"\\mathrm|[\\{}$_]", "", label)) for label in labels]  # of what is seen
+    across = 2 if len(labels) > 1 and max(lengths) < 18 else 1
     axis.legend(
         handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=across, handlelength=1.6
     )

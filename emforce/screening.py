@@ -172,15 +172,12 @@ def pairs(
         T = temperature_K
         if low is not None and high is not None and not low <= T <= high:
             T = (low + high) / 2
-        try:
-            computed, reported = evaluate(row, Situation(T), host_of(row, hosts)), evaluate(theirs, Situation(T))
-        except InputError as error:
-            notes.append(f"{names[hop_of(row)]} at {T:g} K: {error}")
-            continue
+        reported = {**theirs, **_at(theirs, T, None, notes)}
+        computed = _at(row, T, host_of(row, hosts), notes if reported["z_star"] is not None else [])
         for quantity in PARITY:
             if quantity == "q_star_eV" and row["q_condition"] != theirs["q_condition"]:
                 continue
-            here, there = _ends(computed, quantity), _ends(reported, quantity)
+            here, there = _ends({**row, **computed}, quantity), _ends(reported, quantity)
             if here and there:
                 found.append(Pair(quantity, names[hop_of(row)], str(theirs["source"]), str(theirs["kinetics_condition"]),
                                   T if quantity in _EVALUATED else None, here, there))
@@ -212,6 +209,18 @@ def sigma_shares(rows: Sequence[Document], name: str) -> list[Shares]:
 
 def _verified(published: Iterable[Document]) -> list[Document]:
     return [row for row in published if row["status"] == "literature"]
+
+
+def _at(row: Document, temperature_K: float, host: Mapping[str, Any] | None, notes: list[str]) -> Document:
+    """A row at a temperature; where its resistivity is not known, or it has molten, what needs none is left, and a note."""
+    try:
+        return evaluate(row, Situation(temperature_K), host)
+    except InputError as error:
+        notes.append(f"Z* of {row['metal']} {row['defect']} at {temperature_K:g} K: {error}")
+    try:
+        return evaluate({**row, "k_wind_uohm_cm": None, "k_wind_sigma_uohm_cm": None}, Situation(temperature_K), host)
+    except InputError:
+        return dict.fromkeys(_EVALUATED)
 
 
 def _screened(
@@ -303,13 +312,13 @@ def _merit(force: Point, D: float, factor: float | None, origin: str) -> Point:
 
 def _ends(values: Document, quantity: str) -> tuple[float, float, float] | None:
     """Value and the ends of one standard uncertainty; None: no value."""
-    value = values[quantity]
+    value = values.get(quantity)
     if value is None:
         return None
     if quantity == "d_m2_s":
-        factor = values["d_factor"] or 1.0
+        factor = values.get("d_factor") or 1.0
         return value, value / factor, value * factor
-    sigma = values[SIGMA_OF[quantity]] or 0.0
+    sigma = values.get(SIGMA_OF[quantity]) or 0.0
     return value, value - sigma, value + sigma
 
 

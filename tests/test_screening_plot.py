@@ -179,7 +179,21 @@ def test_parity(stored):
     expected = {T: 0.8 + K["Cu"] / material("Cu").rho_uohm_cm(T) for T in (300.0, 850.0)}
     assert at["Cu(100) adatom, 300 K [1]"] == pytest.approx([-60.0, expected[300.0]])
     assert at["Cu(100) adatom, 850 K [2]"] == pytest.approx([-20.0, expected[850.0]])
+    assert "Left out" not in caption(figure)  # nothing of Mo could be compared
     assert len(at) == 2 and "rumour" not in caption(figure) and "[1] a paper" in caption(figure)
+
+
+def test_diffusion_is_compared_where_the_resistivity_is_not_known(stored):
+    """Published D of molybdenum holds above the temperatures at which its resistivity is known."""
+    rows, theirs, hosts = stored
+    ours = [{**row, **KINETICS} if row["metal"] == "Mo" else row for row in rows]
+    found, notes = screening.pairs(ours, theirs, hosts, 300.0)
+    (pair,) = [pair for pair in found if pair.quantity == "d_m2_s"]
+    assert pair.temperature_K == 1000.0 > material("Mo").temperature_range_K[1] and not notes
+    assert pair.computed[0] == pytest.approx(2e-7 * math.exp(-0.55 / (8.617333262e-5 * 1000)), rel=1e-6)
+    assert pair.published == pytest.approx([1e-6 * math.exp(-0.9 / (8.617333262e-5 * 1000))] * 3, rel=1e-6)
+    assert pair.computed[2] / pair.computed[0] == pytest.approx(
+        math.exp(math.hypot(0.2, 0.03 / (8.617333262e-5 * 1000))), rel=1e-6)
 
 
 def test_parts_of_sigma(stored):

@@ -8,6 +8,7 @@ filter language and the replies are those of optimade-python-tools, on a collect
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,11 +27,14 @@ from .record import HOP_AVERAGE
 from .relaxed import image_key
 from .serve.listen import open_port, run
 from .serve.site import say_where
-from .serve.snapshot import SIGN, Snapshot, take
+from .serve.snapshot import SIGN, Snapshot, licence, take
 from .serve.structures import Found, locate
 from .stored import Document
 
 PREFIX = "_emforce_"
+#: our units in the Unified Code for Units of Measure, which OPTIMADE asks for
+UCUM = {"": "1", "µΩ cm": "uOhm.cm", "eV": "eV", "eV/Å": "eV/Ao", "Å": "Ao", "THz": "THz", "m²/s": "m2/s", "K": "K", "nm": "nm",
+        "1/s": "/s", "fN m²/TA": "fN.m2/TA", "µV/K": "uV/K"}  # fmt: skip
 #: fields of the hop's average beside those of the site
 AVERAGED = ("k_wind_uohm_cm", "k_wind_sigma_uohm_cm", "z_wind", "z_wind_sigma", "direction", "z_star", "z_star_sigma")
 _SITE_KEYS = tuple(key for key in KEYS if key.kind != "json" and key.name != "rank_value")
@@ -109,12 +113,18 @@ def entries(shown: Snapshot, root: Path, temperature_K: float) -> Entries:
 
 def fields() -> list[Document]:
     """The provider's fields with description (sign included), unit and type, as OPTIMADE's /info/structures gives them."""
-    found = [_field(key, PREFIX + key.name, "") for key in _SITE_KEYS]
-    found += [_field(key, f"{PREFIX}hop_average_{key.name}", "Average along the hop: ") for key in KEYS if key.name in AVERAGED]
+    found = [_field(key, name_of(key.name), "") for key in _SITE_KEYS]
+    found += [_field(key, name_of(key.name, "hop_average_"), "Average along the hop: ") for key in KEYS if key.name in AVERAGED]
     for name, text in (("structure_hash", "Content hash of host and images of the hop, as recorded and as found"),
                        ("geometry", "Folder of the relaxed structures, or the specification they were built from")):
-        found.append({"name": PREFIX + name, "description": text, "type": "string", "sortable": True, "queryable": "all mandatory"})
+        found.append({"name": PREFIX + name, "description": text, "type": "string", "sortable": True,
+                      "queryable": "all mandatory"})
     return found
+
+
+def name_of(key: str, part: str = "") -> str:
+    """Name of a key as a field of the provider: OPTIMADE allows lower case only."""
+    return f"{PREFIX}{part}{key.lower()}"
 
 
 def create(found: Entries) -> Any:
@@ -125,21 +135,27 @@ def create(found: Entries) -> Any:
     EmforceError : the packages of OPTIMADE are not installed
     """
     try:
-        import mongomock  # type: ignore[import-untyped]  # noqa: F401  (imported by optimade when it is too late to say so)
-        from optimade.models import Implementation, Provider
-        from optimade.server.config import ServerConfig
-        from optimade.server.create_app import create_app
+        import mongomock  # noqa: F401  (imported by optimade when it is too late to say so)
+        from optimade.models import (  # type: ignore[import-untyped]
+            Implementation,
+            Provider,
+        )
+        from optimade.server.config import ServerConfig  # type: ignore[import-untyped]
+        from optimade.server.create_app import create_app  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise EmforceError(f"{error.name} is not installed; pip install 'emforce[serve]'") from None
     about = metadata.metadata("emforce")
+    description = f"{about['Summary']}. {SIGN} Licence: {licence()}."
     config = ServerConfig(
         insert_test_data=False, insert_from_jsonl=None, mongo_uri=f"mongodb://memory-{id(found)}:27017", log_level="warning",
         custom_landing_page=str(Path(__file__).parent / "data" / "serve" / "optimade.html"),
-        license=about.get("License-Expression") or "GPL-3.0-or-later", index_base_url=None,
-        provider=Provider(prefix="emforce", name="emforce", description=f"{about['Summary']}. {SIGN}", homepage=None),
+        license=None, index_base_url=None,  # a licence given here would be looked up on the network
+        provider=Provider(prefix="emforce", name="emforce", description=description, homepage=None),
         implementation=Implementation(name="emforce", version=about["Version"], source_url=None, maintainer=None),
         provider_fields={"structures": fields()},
     )  # fmt: skip
+    for handler in logging.getLogger("optimade").handlers:
+        handler.setLevel(logging.WARNING)
     application = create_app(config)
     collections = application.state.entry_collections
     for name, documents in (("structures", found.structures), ("references", found.references)):
@@ -153,7 +169,7 @@ def _hop(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _structure(row: Document, atoms: Atoms, about: Mapping[str, Any]) -> Document:
-    from optimade.adapters.structures.ase import from_ase_atoms
+    from optimade.adapters.structures.ase import from_ase_atoms  # type: ignore[import-untyped]
 
     plain = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     document: Document = from_ase_atoms(plain).model_dump(exclude_unset=True, mode="json")
@@ -161,14 +177,14 @@ def _structure(row: Document, atoms: Atoms, about: Mapping[str, Any]) -> Documen
         "id": f"record-{row['id']}", "type": "structures", "immutable_id": None,
         "last_modified": datetime.fromisoformat(row["created"]).astimezone(UTC),
     }  # fmt: skip
-    document |= {PREFIX + key.name: about["value"][key.name] for key in _SITE_KEYS}
-    document |= {f"{PREFIX}hop_average_{name}": about["mean"].get(name) for name in AVERAGED}
+    document |= {name_of(key.name): about["value"][key.name] for key in _SITE_KEYS}
+    document |= {name_of(name, "hop_average_"): about["mean"].get(name) for name in AVERAGED}
     document |= {PREFIX + "structure_hash": row["provenance"]["structure_hash"], PREFIX + "geometry": about["origin"]}
     return document
 
 
 def _reference(row: Document) -> Document:
-    modified = datetime.fromisoformat(row["created"]).astimezone(UTC)
+    modified = datetime.fromisoformat(row["created"]).astimezone(UTC) if row["created"] else None
     what = f"{row['metal']} {row['facet']} {row['defect']}, mover {row['species']}: {row['method']}"
     seen = "" if row["status"] == "literature" else " (not seen at its source)"
     return {"id": f"record-{row['id']}", "type": "references", "last_modified": modified, "immutable_id": None,
@@ -180,8 +196,8 @@ def _field(key: Key, name: str, lead: str) -> Document:
     found: Document = {"name": name, "description": text, "type": "float" if key.kind == "number" else "string", "sortable": True,
                        "queryable": "all mandatory"}
     if key.kind == "number":
-        found["unit"] = key.unit or "dimensionless"
+        found["unit"] = UCUM[key.unit]
     return found
 
 
-__all__ = ["AVERAGED", "PREFIX", "Entries", "create", "entries", "fields", "serve_optimade"]
+__all__ = ["AVERAGED", "PREFIX", "Entries", "create", "entries", "fields", "name_of", "serve_optimade"]

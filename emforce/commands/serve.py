@@ -10,10 +10,11 @@ from .options import AddCommand, add_db
 
 def register(add: AddCommand) -> None:
     """Add the subcommand of this file."""
-    serve = add("serve", _serve, "Show the database in a browser: browse, filter, rank, plot, download, provenance of each row.",
-                "Read-only, on this machine, without the network: a copy is taken at the start, from SQLite or PostgreSQL alike.\n"
+    serve = add("serve", _serve, "Show the database in a browser: browse, filter, rank, plot, download, provenance.",
+                "Read-only, on this machine, without the network; shows a copy taken at the start, from SQLite or PostgreSQL.\n"
                 "Needs the extra packages: pip install 'emforce[serve]'.")
-    serve.add_argument("--optimade", action="store_true", help="an OPTIMADE server of the structures instead, with fields _emforce_...")
+    serve.add_argument("--optimade", action="store_true",
+                       help="an OPTIMADE server of the structures instead, with fields _emforce_...")
     serve.add_argument("-T", "--temperature", type=float, default=300.0, metavar="K",
                        help="with --optimade: temperature of its values, K (default %(default)s); the page asks for it")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s: this machine only)")

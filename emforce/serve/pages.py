@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 
 from datasette import Response, hookimpl  # type: ignore[import-untyped]
@@ -18,16 +18,25 @@ from datasette import Response, hookimpl  # type: ignore[import-untyped]
 from .. import query
 from ..database import Database
 from ..errors import EmforceError, InputError
+from ..evaluate import DIRECT_MODELS
 from ..keys import BY_NAME, KEYS
 from . import values
 from .snapshot import NAME, SIGN, Snapshot, meaning
 
 TEMPLATES = Path(__file__).parent.parent / "data" / "serve"
 SORTS = ("|z_star|", "|z_wind|", "|z_star|*D", "|z_star|*D*rho", "-z_wind", "|q_star_eV|")
+#: details that the page of a row shows in tables of their own
+_APART = ("checks", "provenance")
 _JSON = {key.name for key in KEYS if key.kind == "json"}
 _TYPES = {"csv": "text/csv; charset=utf-8", "json": "application/json; charset=utf-8", "yaml": "application/yaml; charset=utf-8"}
 _SVG = "image/svg+xml; charset=utf-8"
 _T = TypeVar("_T")
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _hook(function: _F) -> _F:
+    """Mark a method as one that datasette calls."""
+    return cast(_F, hookimpl(function))
 
 
 class Pages:
@@ -46,7 +55,7 @@ class Pages:
         self.shown, self.root = shown, root
         self._numbers = values.numbers(shown.path)
 
-    @hookimpl
+    @_hook
     def register_routes(self) -> list[tuple[str, Callable[..., Any]]]:
         """Addresses of the pages."""
         return [
@@ -57,17 +66,17 @@ class Pages:
             (r"^/record/(?P<id>\d+)/(?P<name>[\w.-]+)$", self.structure),
         ]
 
-    @hookimpl
+    @_hook
     def prepare_connection(self, conn: Any) -> None:
         """emforce_rows(filter, temperature_K, direct_model, which, sort) in SQL."""
         conn.create_function("emforce_rows", 5, lambda *words: values.as_json_rows(self.shown.path, *words))
 
-    @hookimpl
+    @_hook
     def menu_links(self) -> list[dict[str, str]]:
         """Entries of the menu on every page."""
         return [{"href": "/", "label": "Best values"}, {"href": f"/{NAME}", "label": "Tables and stored queries"}]
 
-    @hookimpl
+    @_hook
     def render_cell(self, value: Any, column: str, table: str | None) -> Any:
         """Arrays and mappings as short readable text; row numbers of records link to their page."""
         import markupsafe
@@ -81,7 +90,8 @@ class Pages:
     async def start(self, request: Any, datasette: Any) -> Any:
         """Best values, or the answer to what the form asks."""
         given = _fields(request)
-        problem, rows, notes, words = "", [], (), dict(values.DEFAULTS) | given
+        problem, rows, words = "", [], dict(values.DEFAULTS) | given
+        notes: tuple[str, ...] = ()
         try:
             words = dict(values.understand(given).words)
             found = await _aside(lambda: values.answer(self.shown.path, given))
@@ -97,8 +107,9 @@ class Pages:
             "title": "Best values of each hop" if words["which"] == "best" else "Values", "sign": SIGN, "words": words,
             "problem": problem, "notes": notes, "heads": [BY_NAME[name] for name in names], "meaning": meaning, "table": table,
             "address": urlencode({k: v for k, v in words.items() if v}), "figures": values.FIGURES if ours else {},
-            "models": values.DIRECT_MODELS, "which": values.WHICH, "sorts": SORTS,
-            "shown": self.shown, "tables": f"/{NAME}", "sources": sorted({row["rho_source"] for row in rows if row["k_wind_uohm_cm"]}),
+            "models": DIRECT_MODELS, "which": values.WHICH, "sorts": SORTS,
+            "shown": self.shown, "tables": f"/{NAME}",
+            "sources": sorted({row["rho_source"] for row in rows if row["k_wind_uohm_cm"] is not None}),
         }  # fmt: skip
         status = 400 if problem and not rows and _is_bad(given) else 200
         return Response.html(await datasette.render_template("emforce_start.html", context, request=request), status=status)
@@ -137,7 +148,7 @@ class Pages:
         context = {
             "row": row, "found": found, "sign": SIGN, "meaning": meaning, "pretty": _pretty, "checks": row["checks"] or [],
             "values": [(key, row[key.name]) for key in shown if key.kind != "json"],
-            "details": [(key, _pretty(row[key.name])) for key in shown if key.kind == "json" and key.name not in ("checks", "provenance")],
+            "details": [(key, _pretty(row[key.name])) for key in shown if key.kind == "json" and key.name not in _APART],
             "provenance": row["provenance"] or {}, "raw": f"/{NAME}/records/{row['id']}",
             "host": f"/{NAME}/hosts/{row['host_id']}" if row["host_id"] else "",
         }  # fmt: skip
@@ -157,7 +168,8 @@ class Pages:
         key, _, suffix = name.rpartition(".")
         atoms = found.images.get(key.removeprefix("image-"))
         if atoms is None or suffix not in ("svg", "extxyz"):
-            return _refused(InputError("structure", name, ", ".join([*found.files, *(f"{k}.svg" for k in found.images)]) or "none"), 404)
+            there = ", ".join([*found.files, *(f"{k}.svg" for k in found.images)])
+            return _refused(InputError("structure", name, there or "none: no structure was found"), 404)
         if suffix == "svg":
             return Response(await _aside(lambda: figures.picture(atoms)), content_type=_SVG)
         text = io.StringIO()

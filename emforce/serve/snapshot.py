@@ -60,19 +60,24 @@ def take(location: str | None, folder: Path) -> Snapshot:
 
 def describe(shown: Snapshot) -> dict[str, Any]:
     """Metadata for datasette: every column with its meaning, unit and sign from `emforce.keys`; the stored queries."""
-    about = metadata.metadata("emforce")
     common = {
-        "license": about.get("License-Expression") or about.get("License") or "see LICENSE",
+        "license": licence(),
         "source": f"{shown.origin}, as of {shown.taken}; the publication of a published value is in its column source",
     }
     tables = {
         "records": {"title": "Records: one site of one hop, or its average", "columns": _columns(KEYS), "sort_desc": "id",
                     "description": f"As stored, nothing evaluated. {SIGN}", **common},
-        "hosts": {"title": "Hosts: bands and sums of the perfect metal", "columns": _columns(HOST_KEYS), "sort_desc": "id", **common},
+        "hosts": {"title": "Hosts: bands and sums of the perfect metal", "columns": _columns(HOST_KEYS), "sort_desc": "id",
+                  **common},
     }  # fmt: skip
     title = "emforce: electromigration forces from first principles"
     database = {"title": "The tables and stored queries", "description": SIGN, "tables": tables, "queries": _queries(), **common}
     return {"title": title, "description": SIGN, **common, "databases": {NAME: database}}
+
+
+def licence() -> str:
+    """Licence as the package states it (SPDX)."""
+    return dict(metadata.metadata("emforce").json).get("license_expression") or "see LICENSE"
 
 
 def _columns(keys: tuple[Key, ...]) -> dict[str, str]:
@@ -86,8 +91,9 @@ def meaning(key: Key) -> str:
 
 def _queries() -> dict[str, dict[str, Any]]:
     picked = ",\n  ".join(f"json_extract(value, '$.{name}') AS {name}" for name in (*_SHOWN, "message"))
-    words = f"filter as of `emforce query`, such as metal=W facet=110 z_wind<-6; temperature_K (empty: {DEFAULTS['temperature_K']}); \
-direct_model dft, nominal, drude or none; sort: an expression such as |z_star|*D"
+    words = ("filter as of `emforce query`, such as metal=W facet=110 z_wind<-6; "
+             f"temperature_K (empty: {DEFAULTS['temperature_K']}); direct_model dft, nominal, drude or none; "
+             "sort: an expression such as |z_star|*D")
     found = {
         name: {
             "title": title,
@@ -114,4 +120,4 @@ direct_model dft, nominal, drude or none; sort: an expression such as |z_star|*D
     return found
 
 
-__all__ = ["NAME", "SIGN", "Snapshot", "describe", "meaning", "take"]
+__all__ = ["NAME", "SIGN", "Snapshot", "describe", "licence", "meaning", "take"]

@@ -1,4 +1,4 @@
-"""Questions that come as text from a form, an address or SQL, and rows as cells of a page. The answers are those of `emforce.query`."""
+"""Questions that come as text from a form, an address or SQL, and rows as cells of a page; `emforce.query` answers them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULTS = {"filter": "", "temperature_K": "300", "direct_model": "dft", "which"
             "wire_diameter_nm": ""}  # fmt: skip
 WHICH = {"best": "best of each hop", "current": "every served row", "all": "history and failures too"}
 #: figures of a page, and their names
-FIGURES = {"bars": "parts of Z*", "wind": "Z_wind against 1/ρ", "hop": "K along the hop", "wire": "Z* against the diameter of a wire"}
+FIGURES = {"bars": "parts of Z*", "wind": "Z_wind against 1/ρ", "hop": "K along the hop", "wire": "Z* in wires"}
 #: columns of the page; those in which no row has a value are left out
 COLUMNS = (
     "rank_value", "metal", "facet", "defect", "hop", "site", "species", "temperature_K", "k_wind_uohm_cm", "z_wind", "direction",
@@ -63,9 +63,9 @@ def understand(given: Mapping[str, str]) -> Asked:
     parse([words["filter"]])
     if words["sort"]:
         parse_expression(words["sort"])
-    diameter = words["wire_diameter_nm"]
+    diameter, kelvins = words["wire_diameter_nm"], words["temperature_K"].replace(",", " ").split()
     question = Question(
-        temperatures_K=tuple(check_temperature(_number("temperature", t)) for t in words["temperature_K"].replace(",", " ").split()),
+        temperatures_K=tuple(check_temperature(_number("temperature", t)) for t in kelvins),
         which=cast(Literal["current", "all", "best"], words["which"]),
         literature=words["literature"] not in ("", "0"),
         direct_model=words["direct_model"],
@@ -148,5 +148,5 @@ def _number(name: str, word: str) -> float:
         raise InputError(name, word, "a number") from None
 
 
-__all__ = ["COLUMNS", "DEFAULTS", "FIGURES", "WHICH", "Asked", "answer", "as_json_rows", "cell", "links", "numbers", "shown_columns",
-           "understand"]
+__all__ = ["COLUMNS", "DEFAULTS", "FIGURES", "WHICH", "Asked", "answer", "as_json_rows", "cell", "links", "numbers",
+           "shown_columns", "understand"]

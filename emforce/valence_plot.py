@@ -241,8 +241,8 @@ def _draw_reported(axis: Any, reported: Sequence[Document], temperature_K: float
                 sigma = row["z_star_reported_sigma"] if name == "z_star_reported" else None
                 both = row["z_star_reported"] is not None and row["z_wind_reported"] is not None
                 aside = (-0.15 if name == "z_star_reported" else 0.15) if both else 0.0
-                axis.errorbar(at + i + aside, row[name], yerr=sigma, color=_COLOURS[1], marker=marker, markersize=8, linestyle="none",
-                              elinewidth=1.1, label=label if first else None)
+                axis.errorbar(at + i + aside, row[name], yerr=sigma, color=_COLOURS[1], marker=marker, markersize=8,
+                              linestyle="none", elinewidth=1.1, label=label if first else None)
         names.append(f"published:\n{'measured' if row['method'].startswith('measured') else 'calculated'}")
     if drawn:
         axis.set_xticks([*ticks, *range(at, at + len(drawn))], names, fontsize=7)

@@ -161,7 +161,8 @@ def pairs(
     Values that depend on temperature are taken at `temperature_K` where the published one holds there, else in the middle of
     its temperatures. Z* is the one with the computed direct part; models do not count.
     """
-    found, notes = [], []
+    found: list[Pair] = []
+    notes: list[str] = []
     ours = {hop_of(row): row for row in best_rows(rows)}
     names = names_of(ours.values())
     for theirs in _verified(published):

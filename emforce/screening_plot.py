@@ -145,6 +145,7 @@ def parity_figure(
         for axis, quantity in zip(axes, quantities, strict=True):
             _draw_parity(axis, [pair for pair in found if pair.quantity == quantity], sources)
             _legend_below(axis)
+            axis.set_ylim(axis.get_xlim())  # square, after the room that a legend makes
     return figure
 
 

@@ -94,7 +94,7 @@ def bars_figure(
                 f"part, without an uncertainty. ρ of {'; '.join(sources)}.{_reported_words(reported, temperature_K)}")
         most = max(len(group) for group in panels.values())
         columns = len(DIRECT_MODELS) * most + sum(_holds(row, temperature_K) for row in reported)
-        width = max(3.4, (0.85 if most == 1 else 1.1) * columns)  # inches: names below the bars stay apart
+        width = max(3.4, (0.97 if most == 1 else 1.1) * columns)  # inches: names below the bars stay apart
         figure, axes = _figure(len(panels), shown, lead, widths=(width,) * min(len(panels), 3))
         for axis, (title, group) in zip(axes, panels.items(), strict=True):
             at = _draw_bars(axis, group, hosts, temperature_K)

@@ -172,6 +172,7 @@ def test_parity(stored):
     assert point.lines[0].get_xydata() == pytest.approx(np.array([[0.69, 0.55]]))
     across, up = (line.get_segments()[0] for line in point.lines[2])
     assert across[:, 0] == pytest.approx([0.64, 0.74]) and up[:, 1] == pytest.approx([0.52, 0.58])
+    assert barrier.get_xlim() == barrier.get_ylim()
     diagonal = next(line for line in barrier.lines if line.get_label() == "_equal")
     assert diagonal.get_xdata() == pytest.approx(diagonal.get_ydata())
     # the published values at 300 K and, in the middle of its own temperatures, at 850 K; never the unverified one

@@ -55,7 +55,8 @@ def fill(location: Path) -> None:
         published = {"method": "experiment", "basis": "none", "source": "A. Author, J. Tests 1, 2 (1999)", "status": "literature"}
         database.add(record(metal="Al", species="Al", facet="bulk", defect="vacancy", site="hop average", spec="published",
                             hop="nn", fraction=float("nan"), k_wind_uohm_cm=float("nan"), k_wind_sigma_parts_uohm_cm={},
-                            z_star_reported=-17.0, reported_low_K=280.0, reported_high_K=320.0, **published))
+                            provenance=provenance(seen="in a test"), z_star_reported=-17.0,
+                            reported_low_K=280.0, reported_high_K=320.0, **published))
 
 
 def start(*words: str, folder: Path = REPOSITORY) -> tuple[subprocess.Popen[str], str]:
@@ -207,7 +208,8 @@ def test_chromium_renders_the_page_without_the_network(page, tmp_path):
     text = browse(tmp_path, "--dump-dom", f"{page}/?sort=%7Cz_wind%7C&temperature_K=600")
     body = re.sub(r"<[^>]+>", " ", text)
     assert "Best values of each hop" in body and "against the electrons" in body
-    assert body.index("110") < body.index("100")  # ranked: |Z| of W is the larger
+    rows = re.findall(r"<tr>(.*?)</tr>", text[text.index("<tbody>") : text.index("</tbody>")], re.DOTALL)
+    assert [re.findall(r"<td>(.*?)</td>", row)[1] for row in rows] == ["W", "Cu"]  # ranked: |Z| of W is the larger
     loaded = re.findall(r"<(?:script|img|link|iframe)[^>]*?(?:src|href)=\"([^\"]+)\"", text)
     assert loaded and all(address.startswith("/") for address in loaded)
     shot = tmp_path / "page.png"

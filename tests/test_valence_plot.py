@@ -100,7 +100,7 @@ def test_nothing_to_draw(stored, tmp_path):
     sites = [row for row in rows if row["site"] == "initial"]
     for draw in (lambda: valence_plot.bars_figure(sites, hosts), lambda: valence_plot.wire_figure(sites, hosts),
                  lambda: valence_plot.tau_figure(sites, hosts), lambda: valence_plot.wire_figure(rows, {})):
-        with pytest.raises(plot.NothingToDraw, match="rows"):
+        with pytest.raises(plot.NothingToDraw, match=" to draw: "):
             draw()
     with pytest.raises(InputError, match="temperature_K"):
         valence_plot.bars_figure(rows, hosts, 5000.0)

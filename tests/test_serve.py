@@ -25,7 +25,9 @@ from emforce.database import Database
 from emforce.plan import structure_digest
 from emforce.query import Question, select
 from emforce.relaxed import apply_relaxed
+from emforce.serve.snapshot import take
 from emforce.serve.structures import locate
+from emforce.serve.values import answer
 from emforce.settings import load_settings
 from emforce.spec import load_spec
 from emforce.structure import build_hop
@@ -42,7 +44,7 @@ def w_structure_hash() -> str:
     return structure_digest(apply_relaxed(hop, REPOSITORY / RELAXED))
 
 
-def fill(location: Path) -> None:
+def fill(location: Path | str) -> None:
     """Three hops, a failure and a published value; made-up numbers of W and Cu, on the repository's W structure."""
     there = provenance(structure_hash=w_structure_hash(), geometry=RELAXED)
     w = {"spec": "w110-adatom", "metal": "W", "facet": "110", "species": "W", "provenance": there}
@@ -197,6 +199,23 @@ def test_other_atoms_than_recorded_are_noticed(database):
         assert not locate({**row, "provenance": {**row["provenance"], "geometry": elsewhere}}, REPOSITORY).files
 
 
+def test_no_page_loads_anything_from_elsewhere(page):
+    for path in ("/", "/emforce", "/emforce/records", "/emforce/best_values", "/record/3"):
+        status, _, text = get(page + path)
+        loaded = re.findall(r"<(?:script|img|link|iframe)[^>]*?(?:src|href)=\"([^\"]+)\"", text)
+        assert status == 200 and loaded
+        assert all(address.startswith(("/", page)) and not address.startswith("//") for address in loaded), loaded
+
+
+def test_copy_of_either_backend(location, tmp_path):
+    fill(location)
+    shown = take(location, tmp_path)
+    with Database(location) as opened:
+        assert answer(shown.path, {"which": "all", "temperature_K": "600"}).rows == select(
+            opened, [], Question((600.0,), which="all")).rows
+    assert "tester@" in shown.origin or shown.origin == location
+
+
 def test_figure_has_error_bars_and_units(page):
     status, kind, text = get(f"{page}/figure/bars.svg?filter=metal%3DW")
     assert (status, kind.split(";")[0]) == (200, "image/svg+xml")
@@ -209,7 +228,7 @@ def test_chromium_renders_the_page_without_the_network(page, tmp_path):
     body = re.sub(r"<[^>]+>", " ", text)
     assert "Best values of each hop" in body and "against the electrons" in body
     rows = re.findall(r"<tr>(.*?)</tr>", text[text.index("<tbody>") : text.index("</tbody>")], re.DOTALL)
-    assert [re.findall(r"<td>(.*?)</td>", row)[1] for row in rows] == ["W", "Cu"]  # ranked: |Z| of W is the larger
+    assert [re.findall(r"<td>(.*?)</td>", row)[2] for row in rows] == ["W", "Cu"]  # ranked: |Z| of W is the larger
     loaded = re.findall(r"<(?:script|img|link|iframe)[^>]*?(?:src|href)=\"([^\"]+)\"", text)
     assert loaded and all(address.startswith("/") for address in loaded)
     shot = tmp_path / "page.png"

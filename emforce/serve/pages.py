@@ -109,7 +109,7 @@ class Pages:
             "address": urlencode({k: v for k, v in words.items() if v}), "figures": values.FIGURES if ours else {},
             "models": DIRECT_MODELS, "which": values.WHICH, "sorts": SORTS,
             "shown": self.shown, "tables": f"/{NAME}",
-            "sources": sorted({row["rho_source"] for row in rows if row["k_wind_uohm_cm"] is not None}),
+            "sources": sorted({f"ρ of {row['metal']}: {row['rho_source']}" for row in rows if row["k_wind_uohm_cm"] is not None}),
         }  # fmt: skip
         status = 400 if problem and not rows and _is_bad(given) else 200
         return Response.html(await datasette.render_template("emforce_start.html", context, request=request), status=status)

@@ -22,8 +22,8 @@ SIGN = ("Force on the atom F = e Z E. Z > 0: along the electric field, against t
         "Z < 0: with the electrons (downwind).")
 _SHOWN = (
     "rank_value", "metal", "facet", "defect", "hop", "site", "species", "temperature_K", "k_wind_uohm_cm", "k_wind_sigma_uohm_cm",
-    "rho_uohm_cm", "rho_source", "z_wind", "z_wind_sigma", "direction", "direct_model", "z_direct_used", "z_star", "z_star_sigma",
-    "z_star_low", "z_star_high", "direction_total", "force_per_j_fN_m2_TA", "d_m2_s", "q_star_eV", "preset", "method", "source",
+    "rho_uohm_cm", "z_wind", "z_wind_sigma", "direction", "direct_model", "z_direct_used", "z_star", "z_star_sigma",
+    "z_star_low", "z_star_high", "direction_total", "force_per_j_fN_m2_TA", "d_m2_s", "q_star_eV", "preset", "method", "source", "rho_source",
 )  # fmt: skip
 
 

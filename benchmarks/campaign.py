@@ -130,7 +130,7 @@ def chain_of(steps: Sequence[campaigns.Step], seconds: dict[str, float]) -> floa
 
 
 def sharing(folder: Path) -> None:
-    """(c) The graph of the quick job of a hop, each step waiting for a hundredth of its expected time."""
+    """(c) The graph of the quick job of a hop, each step waiting for a thirtieth of its expected time."""
     from emforce.plan import plan
     from emforce.settings import load_settings
     from emforce.workflow import built_hop
@@ -139,12 +139,13 @@ def sharing(folder: Path) -> None:
     wanted = plan(built_hop(Path("structures/cu100-adatom.toml"), settings), settings).steps()
     made: dict[str, campaigns.Step] = {}
     for step in wanted:
-        short = max(step.seconds / 100, 0.2)
+        short = max(step.seconds / 30, 0.2)
         needs = {name: made[need.name] for name, need in step.needs.items()}
         made[step.name] = campaigns.Step("wait", step.title, {"seconds": short, "of": step.name}, needs, 1.0 + short)
     steps = list(made.values())
     seconds = {step.name: float(step.inputs["seconds"]) for step in steps}
     walls = []
+    campaigns.PRELOAD = ("campaign",)  # what these steps import; the time of that is in (a)
     for workers in (1, 2):
         root = folder / f"w{workers}"
         run(root, steps, workers, wait)

@@ -76,6 +76,9 @@ class Placement:
 
         profile = load_profile(self.cluster)
         worker_count(profile, self.workers)
+        for name, limits in profile.steps.items():
+            if limits.ranks > 1:  # GPAW gives the matrices to the first rank alone, and the steps do not part their work
+                raise InputError(f"steps.{name}.ranks", limits.ranks, "1: no step can use several MPI ranks yet")
         check_machine(profile)
 
 
@@ -277,8 +280,10 @@ class _Account:
 
     def claim(self, name: str) -> str:
         step, title = self._steps[name]
-        holder = self._claims.holder(name)
-        if holder is not None:
+        if not self._claims.take(name):
+            holder = self._claims.holder(name)
+            if holder is None:
+                return "elsewhere"  # given back just now: look again soon
             campaign, owner = holder
             since = self._asked.setdefault(name, time.monotonic())
             if time.monotonic() - since > max(ELSEWHERE_LIMIT, 10 * step.seconds):
@@ -290,8 +295,8 @@ class _Account:
                     self._say(f"{title}: being computed by campaign {campaign} ({owner}); waiting for it")
                 return "elsewhere"
             self._claims.break_open(name, campaign)
-        if not self._claims.take(name):
-            return "elsewhere"
+            if not self._claims.take(name):
+                return "elsewhere"
         # looked at after the claim: whoever held it before has finished, or will never
         if self._store.find(step.kind, step.key) is not None:
             return "done"

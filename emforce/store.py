@@ -85,7 +85,9 @@ class Store:
 
     def remove_partial(self, name: str) -> None:
         """Remove what a killed process left of a step. For whoever knows that nobody else is computing it."""
-        for path in (self.root / "partial").glob(f"{name}-*"):
+        with os.scandir(self.root / "partial") as entries:
+            left = [entry.path for entry in entries if entry.name.startswith(f"{name}-")]
+        for path in left:
             shutil.rmtree(path, ignore_errors=True)
 
     def refresh(self) -> None:

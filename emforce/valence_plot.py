@@ -18,7 +18,6 @@ from . import units
 from .best import best_rows, hop_of
 from .evaluate import DIRECT_MODELS, Situation, evaluate, host_of
 from .keys import BY_NAME
-from .physics.direct import split
 from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _legend_below, _title
 from .record import HOP_AVERAGE
 from .stored import Document
@@ -58,7 +57,8 @@ def figures(
     draw: dict[str, Callable[[], Figure]] = {
         "bars": lambda: bars_figure(best, hosts, temperature_K, published),
         "wire": lambda: wire_figure(best, hosts, WireQuestion(temperatures_K=(temperature_K,))),
-        "tau": lambda: tau_figure(rows, hosts),
+        # sites where they are asked for, the averages of the hops otherwise
+        "tau": lambda: tau_figure([row for row in rates if row["site"] == HOP_AVERAGE] or rows, hosts),
     }
     return [(draw[kind](), KINDS[kind]) for kind in wanted]
 
@@ -148,13 +148,11 @@ def wire_figure(rows: Iterable[Document], hosts: Hosts, asked: WireQuestion | No
 def tau_figure(rows: Iterable[Document], hosts: Hosts) -> Figure:
     """Z along the hop against the scattering rate, with its two parts: tau m, and what is left of Z.
 
-    m is the first coefficient of `emforce.physics.direct.split`, taken from the same Z; K/rho(tau) of the wind calculation,
-    rho(tau) = 1/(eps0 omega_p^2 tau) with omega_p of the host, is drawn beside it. Two panels for each row.
+    tau m = K/rho(tau), rho(tau) = 1/(eps0 omega_p^2 tau) with omega_p of the host. Two panels for each row.
 
     Raises
     ------
     NothingToDraw : no row with z_total_of_tau, K and a host
-    InputError : fewer rates than the split needs
     """
     found = []
     for row in rows:
@@ -164,8 +162,8 @@ def tau_figure(rows: Iterable[Document], hosts: Hosts) -> Figure:
     if not found:
         raise NothingToDraw("no response against tau to draw: no row with z_total_of_tau and K whose host is stored")
     with mpl.rc_context(_STYLE):
-        lead = (f"{_SIGN} Line: wind part τm of the same response. Band: K/ρ(τ) of the wind calculation with its uncertainty, "
-                "with ρ(τ) = 1/(ε0 ωp² τ) and ωp of the host. Remainder: Z − τm; its limit for long τ is the direct part.")
+        lead = (f"{_SIGN} Line: wind part τm = K/ρ(τ), with its uncertainty, ρ(τ) = 1/(ε0 ωp² τ) and ωp of the host. "
+                "Remainder: Z − τm; its limit for long τ is the direct part.")
         figure, axes = _figure(2 * len(found), [row for row, _ in found], lead, widths=(3.4, 3.4))
         for i, (row, omega_p_eV) in enumerate(found):
             _draw_tau(axes[2 * i], axes[2 * i + 1], row, omega_p_eV)
@@ -314,12 +312,12 @@ def _draw_tau(left: Any, right: Any, row: Document, omega_p_eV: float) -> None:
     """Z and its growing part on the left, the rest on the right."""
     table = row["z_total_of_tau"]
     rate, total = (np.array(table[name], dtype=float) for name in ("hbar_over_tau_eV", "values"))
-    m = float(split(rate, total[:, None, None]).m[0, 0])
     scale = units.uohm_cm * units.epsilon0 * omega_p_eV**2  # K/rho(tau) = K scale/rate
     K, sigma = scale * row["k_wind_uohm_cm"], scale * (row["k_wind_sigma_uohm_cm"] or 0.0)
     x = np.geomspace(rate.min(), rate.max(), 60)
+    m = K  # the response is averaged as the wind is: what grows with tau is the served wind force, to all digits
     left.plot(x, m / x, color=_COLOURS[0], label=r"wind part $\tau m$")
-    left.fill_between(x, (K - sigma) / x, (K + sigma) / x, color=_COLOURS[5], alpha=0.3, linewidth=0, label=r"$K/\rho(\tau)$")
+    left.fill_between(x, (K - sigma) / x, (K + sigma) / x, color=_COLOURS[5], alpha=0.3, linewidth=0, label=r"its uncertainty")
     left.plot(rate, total, color=_COLOURS[1], marker="o", markersize=4.5, linestyle="none", label=r"total $Z(\tau)$")
     right.plot(rate, total - m / rate, color=_COLOURS[2], marker="^", markersize=4.5, linestyle=":",
                label=r"remainder $Z - \tau m$")

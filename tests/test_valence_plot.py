@@ -75,7 +75,7 @@ def test_wires(stored):
 
 
 def test_rates(stored):
-    """The two parts of a made-up Z = 2/rate + 0.8 - 0.5 rate come back."""
+    """What K/rho(tau) leaves of a made-up Z = 2/rate + 0.8 - 0.5 rate."""
     rows = [row for row in stored[0] if row["metal"] == "W"]
     figure = valence_plot.tau_figure(rows, stored[1])
     left, right = figure.axes
@@ -83,8 +83,9 @@ def test_rates(stored):
     rate, total = lines[r"total $Z(\tau)$"]
     assert total == pytest.approx(2 / rate + 0.8 - 0.5 * rate)
     x, wind = lines[r"wind part $\tau m$"]
-    assert wind * x == pytest.approx(np.full(len(x), 2.0), rel=1e-6)
-    assert lines[r"remainder $Z - \tau m$"][1] == pytest.approx(0.8 - 0.5 * rate, abs=1e-5)
+    m = wire_rows.K["W"] * units.uohm_cm * units.epsilon0 * wire_rows.OMEGA["W"] ** 2
+    assert wind * x == pytest.approx(np.full(len(x), m), rel=1e-6)
+    assert lines[r"remainder $Z - \tau m$"][1] == pytest.approx((2.0 - m) / rate + 0.8 - 0.5 * rate, abs=1e-5)
     (point,) = right.containers
     assert point.lines[0].get_data() == ([0], [wire_rows.Z_DIRECT])
     (band,) = left.collections

@@ -179,7 +179,8 @@ def _parts(line: Sequence[Document]) -> str:
         value, sigma, name = row["z_direct_used"], row["z_direct_used_sigma"], row["direct_model"]
         if name == "none":
             continue
-        text = "not computed" if value is None else plus_minus(value, sigma) if name == "dft" else f"{value:.3g}"
+        missing = "not computed" if row["direction_total"] == "not computed" else "an interval, shown by emforce query"
+        text = missing if value is None else plus_minus(value, sigma) if name == "dft" else f"{value:.3g}"
         texts.append(f"Z_direct ({name if name == 'dft' else f'model: {name}'}) = {text}")
     return "; ".join(texts)
 

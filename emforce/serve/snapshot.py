@@ -23,7 +23,8 @@ SIGN = ("Force on the atom F = e Z E. Z > 0: along the electric field, against t
 _SHOWN = (
     "rank_value", "metal", "facet", "defect", "hop", "site", "species", "temperature_K", "k_wind_uohm_cm", "k_wind_sigma_uohm_cm",
     "rho_uohm_cm", "z_wind", "z_wind_sigma", "direction", "direct_model", "z_direct_used", "z_star", "z_star_sigma",
-    "z_star_low", "z_star_high", "direction_total", "force_per_j_fN_m2_TA", "d_m2_s", "q_star_eV", "preset", "method", "source", "rho_source",
+    "z_star_low", "z_star_high", "direction_total", "force_per_j_fN_m2_TA", "d_m2_s", "q_star_eV", "preset", "method", "source",
+    "rho_source",
 )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def describe(shown: Snapshot) -> dict[str, Any]:
 
 def licence() -> str:
     """Licence as the package states it (SPDX)."""
-    return dict(metadata.metadata("emforce").json).get("license_expression") or "see LICENSE"
+    return str(dict(metadata.metadata("emforce").json).get("license_expression") or "see LICENSE")
 
 
 def _columns(keys: tuple[Key, ...]) -> dict[str, str]:

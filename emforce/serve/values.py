@@ -130,7 +130,8 @@ def cell(row: Document, name: str) -> str:
     if name == "d_m2_s":
         return f"{value:.2e}" + (f" ×/÷ {row['d_factor']:.2g}" if row["d_factor"] is not None else "")
     if name == "z_direct_used":
-        return f"{value:.3g} ({row['direct_model']})"
+        computed = row["direct_model"] == "dft"
+        return plus_minus(value, row["z_direct_sigma"]) if computed else f"{value:.3g} ({row['direct_model']})"
     if name in SIGMA_OF:
         return plus_minus(value, row[SIGMA_OF[name]])
     return f"{value:.4g}" if BY_NAME[name].kind == "number" else str(value)

@@ -4,10 +4,10 @@
     embedding  one image in one host: m and condition at each width, radius and energy
     wind       all of a hop joined: the document that `emforce.assess` reads
 
-What they cost was measured on Cu(100), preset quick, one core: tables of 8 layers 19 s for one energy and 25 s for five energies and
-a second width, since the eigenstates on the k-mesh serve all of them; an embedding 0.5 to 0.8 s per energy; the perturbation of
-an image 0.35 s. So the tables are one step per host, which runs beside the self-consistency of the images and is shared by
-them; an image is one embedding step with all its energies, and makes its perturbation again rather than reading it.
+What they cost was measured on Cu(100), preset quick, one core: tables of 8 layers 19 s for one energy and 25 s for five
+energies and a second width, since the eigenstates on the k-mesh serve all of them; an embedding 0.5 to 0.8 s per energy; the
+perturbation of an image 0.35 s. So the tables are one step per host, which runs beside the self-consistency of the images and
+is shared by them; an image is one embedding step with all its energies, and makes its perturbation again rather than reading it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The steps that run GPAW: ground states of hosts and defects, their matrices, and relaxations.
+"""The steps that run GPAW. Ground states of hosts and defects, their matrices, and relaxations.
+
+The kinds of steps and what they leave:
 
     bulk      primitive cell: matrices, Fermi surface, comparison with plane waves
     host      slab or bulk cell that carries or embeds the defect: matrices
@@ -24,6 +26,7 @@ from emforce.store import Finished, Store, save_arrays
 
 
 def dft_settings(inputs: Document, store: Store) -> Any:
+    """Settings of a step; its bases are written into the store and put on GPAW's path."""
     from emforce.basis import ensure_bases
     from emforce.dft import DFTSettings, add_setup_path
 
@@ -57,6 +60,7 @@ def _run_ground_state(inputs: Document, store: Store, log: Path) -> tuple[Any, D
 
 
 def host(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `host`: matrices."""
     from emforce.dft import host_matrices
 
     calc, values = _run_ground_state(inputs, store, log)
@@ -65,6 +69,7 @@ def host(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pat
 
 
 def bulk(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `bulk`: matrices, sums over the Fermi surface on meshes that grow, comparison with plane waves."""
     from emforce.dft import host_matrices
 
     laps = Laps()
@@ -117,6 +122,7 @@ def _compare(symbol: str, matrices: LCAOMatrices, electrons: float, folder: Path
 
 
 def image(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `image`: density, matrices, and forces where they are wanted."""
     from emforce.dft import calculator, converge, folded_matrices, save, shared_symmetry
 
     atoms = document_atoms(inputs["atoms"])
@@ -138,6 +144,7 @@ def _displaced_atoms(atoms: Atoms, mover: int, displacement: Sequence[float]) ->
 
 
 def displaced(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `displaced`: matrices with the mover moved, from the image's density, whoever computed that."""
     from emforce.dft import converge, folded_matrices, load
 
     dft_settings(inputs, store)  # the bases must be on GPAW's path
@@ -149,6 +156,7 @@ def displaced(inputs: Document, needs: Mapping[str, Finished], folder: Path, log
 
 
 def relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `relax`: positions, and the largest force that is left."""
     from emforce.dft import calculator, relax, shared_symmetry
 
     atoms = document_atoms(inputs["atoms"])

@@ -21,6 +21,17 @@ pytestmark = pytest.mark.gpaw
 STRUCTURES = Path(__file__).parent.parent / "structures"
 ADATOMS = ("cu100-adatom", "w110-adatom", "al111-adatom")
 VACANCIES = ("cu-vacancy", "w-vacancy")
+#: of Cu(100) as built, preset quick, from the revision before the embedding was split into steps
+KEPT_NAMES = {
+    "host": "host-441a81e074337ae5cb6e",
+    "image 0": "image-a75fbb6dc26e5b3be8f0",
+    "image 0 +0": "displaced-2ad4ea221f3540fa2ea4",
+    "image 0.5": "image-6eb4e82c3f7a74ea8ea8",
+    "image 0.5 +0": "displaced-500a3465483c610aa75b",
+    "thick 8": "host-076fd6f45d960df42f1e",
+    "thick 6": "host-207024b16a80fbbd312e",
+    "bulk": "bulk-86590f52842a9ff296d7",
+}
 
 
 @cache
@@ -39,7 +50,16 @@ def planned(name: str) -> HopPlan:
 
 
 def keys(made: HopPlan) -> dict[str, str]:
-    return {"bulk": made.bulk.key, "wind": made.wind.key} | {name: step.key for name, step in made.wind.needs.items()}
+    """Of every step of the wind force: ground states under the names the embeddings know them by, the others by title."""
+    found = {"bulk": made.bulk.key, "wind": made.wind.key} | {name: step.key for name, step in made.ground_states.items()}
+    for step in made.wind.needs.values():
+        found |= {step.title: step.key, step.needs["tables"].title: step.needs["tables"].key}
+    return found
+
+
+def embedding_steps(of: dict[str, str]) -> set[str]:
+    """Names of what comes after the ground states."""
+    return {name for name in of if " embedded in " in name or " Green functions of " in name or name == "wind"}
 
 
 @pytest.mark.parametrize("name", ADATOMS + VACANCIES)
@@ -72,14 +92,60 @@ def test_rotation_of_any_vector(vector):
 @pytest.mark.parametrize("name", ["cu100-adatom", "w110-adatom"])
 def test_steps_of_the_main_job(name):
     made = planned(name)
-    kinds = [step.kind for step in made.steps()]
-    # bulk, thin host, two thick hosts, two images, the mover displaced once in each (the site mirrors the hop), embedding
-    assert sorted(kinds) == sorted(["bulk", "host", "host", "host", "image", "image", "displaced", "displaced", "wind"])
+    kinds = [step.kind for step in made.wind_steps()]
+    # bulk, thin host, two thick hosts, two images, the mover displaced once in each (the site mirrors the hop), tables of
+    # each thick host, each image embedded in each of them, and what joins these
+    assert sorted(kinds) == sorted(["bulk"] + 3 * ["host"] + 2 * ["image", "displaced", "tables"] + 4 * ["embedding"] + ["wind"])
     names = [step.name for step in made.steps()]
     assert len(set(names)) == len(names)
+    assert set(names) >= {step.name for step in made.wind_steps()}
     for step in made.steps():
         assert all(names.index(need.name) < names.index(step.name) for need in step.needs.values())
     assert kinds[-1] == "wind"
+
+
+def test_an_embedding_waits_for_its_own_image_and_host_only():
+    made = planned("cu100-adatom")
+    for step in made.wind.needs.values():
+        images = [need for need in step.needs.values() if need.kind == "image"]
+        assert [i.name for i in images] == [made.ground_states[step.inputs["image"]["name"]].name]
+        tables = step.needs["tables"]
+        assert [need.name for need in tables.needs.values()] == [step.needs["thick"].name]
+    # both images of a host are embedded with the same tables
+    assert len({step.needs["tables"].name for step in made.wind.needs.values()}) == 2
+
+
+@pytest.mark.parametrize("name", ADATOMS + VACANCIES)
+def test_resources_follow_the_kind_of_work(name):
+    wanted = {"bulk": "scf", "host": "scf", "image": "scf", "displaced": "scf", "tables": "embedding",
+              "embedding": "embedding", "wind": "light"}
+    for step in planned(name).wind_steps():
+        assert step.resources == wanted[step.kind], step.title
+
+
+@pytest.mark.parametrize("name", ADATOMS + VACANCIES)
+def test_tables_hold_every_translation_of_the_regions(name):
+    """Against the region as the perturbation makes it, from the atoms' nearest images and their outer copies."""
+    from emforce.embedding_jobs import defect_geometry
+
+    for step in planned(name).wind.needs.values():
+        tables, radius = step.needs["tables"], max(step.inputs["radii"])
+        R = [tuple(r) for r in tables.inputs["translations"]]
+        assert R == sorted(set(R)), "in order"
+        assert [tuple(-x for x in r) for r in reversed(R)] == R, "closed"
+        geometry = defect_geometry(step.inputs, step.inputs["image"])
+        unit = geometry.cell / np.array(geometry.repeat)[:, None]
+        per_cell = len(geometry.host_positions) // int(np.prod(geometry.repeat))
+        centre = geometry.positions[geometry.mover]
+        # every host site of the infinite crystal within the radius, by brute force over many cells
+        spans = [range(-8, 12) if p else range(1) for p in geometry.periodic]
+        cells = np.array([(i, j, k) for i in spans[0] for j in spans[1] for k in spans[2]])
+        vectors = (cells @ unit)[:, None] + geometry.host_positions[None, :per_cell] - centre
+        inside = cells[(np.linalg.norm(vectors, axis=2) <= radius).any(axis=1)]
+        assert len(inside) > 4
+        needed = {tuple(int(x) for x in r) for r in (inside[:, None] - inside[None]).reshape(-1, 3)}
+        assert needed <= set(R)
+        assert len(R) <= 2.5 * len(needed)
 
 
 def test_all_directions_are_displaced_both_ways():
@@ -143,8 +209,10 @@ def test_every_step_follows_the_density_functional_settings(field):
 def test_the_embedding_uses_finished_ground_states_again(change):
     other = keys(plan(built("cu100-adatom"), settings(**change)))
     before = keys(planned("cu100-adatom"))
-    assert other.pop("wind") != before["wind"]
-    assert {k: v for k, v in other.items() if k != "bulk"} == {k: v for k, v in before.items() if k not in ("wind", "bulk")}
+    assert other["wind"] != before["wind"]
+    kept = set(before) - embedding_steps(before) - {"bulk"}
+    assert {name: other[name] for name in kept} == {name: before[name] for name in kept}
+    assert set(other) - embedding_steps(other) == kept | {"bulk"}
 
 
 def test_what_else_steps_follow():
@@ -154,10 +222,13 @@ def test_what_else_steps_follow():
         other = keys(plan(built("cu100-adatom"), settings(**change)))
         return {name for name in other if before.get(name) == other[name]}
 
-    images = {name for name in before if name.startswith("image")}
+    images = {name for name in before if name.startswith("image ")}
     hosts = {"host", *(name for name in before if name.startswith("thick"))}
-    assert same(structure__thick_layers=[10, 6]) == {"bulk", "host", "thick 6"} | images
-    assert same(dft__displacement_A=0.04) == {"bulk"} | hosts
+    thin = {name for name in before if "thick 6" in name}
+    tables = {name for name in before if "Green functions" in name}
+    assert same(structure__thick_layers=[10, 6]) == {"bulk", "host"} | thin | images
+    assert same(dft__displacement_A=0.04) == {"bulk"} | hosts | tables
+    assert same(embedding__radii_A=[6.8, 7.4]) == set(before) - {n for n in before if "embedded in thick 8" in n} - {"wind"}
     assert same(dft__slab_kpts=[3, 3, 1]) == {"bulk"}
     assert same(host__bulk_kpts=14) == set(before) - {"bulk"}
     # 1e-10 Angstrom is rounding
@@ -165,6 +236,12 @@ def test_what_else_steps_follow():
     atoms = hop.images[0].atoms.copy()
     atoms.positions[0] += 1e-12
     assert np.array_equal(np.round(atoms.positions, 9), np.round(hop.images[0].atoms.positions, 9))
+
+
+def test_ground_states_keep_the_hashes_that_stores_hold():
+    """Regression: names of finished steps in stores made before the embedding was split (Cu(100) as built, preset quick)."""
+    made = planned("cu100-adatom")
+    assert {name: step.name for name, step in made.ground_states.items()} | {"bulk": made.bulk.name} == KEPT_NAMES
 
 
 # meshes
@@ -176,7 +253,7 @@ def test_what_else_steps_follow():
 def test_host_and_supercell_share_k_points_and_grid(name, preset, spacing):
     made = plan(built(name), settings(preset, dft__grid_A=spacing))
     repeat = np.array(made.hop.repeat)
-    host = made.wind.needs["host"].inputs
+    host = made.ground_states["host"].inputs
     for image in made.images:
         assert (np.array(image.inputs["kpts"]) * repeat).tolist() == list(host["kpts"])
         assert (np.array(host["grid"]) * repeat).tolist() == list(image.inputs["grid"])
@@ -185,7 +262,7 @@ def test_host_and_supercell_share_k_points_and_grid(name, preset, spacing):
     for axis in range(3):
         height = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(cell[axis - 2], cell[axis - 1]))
         assert height / host["grid"][axis] <= spacing + 1e-9
-    for step in made.wind.needs.values():
+    for step in made.ground_states.values():
         if step.kind == "host" and not made.hop.host_unit.pbc[2]:
             assert list(step.inputs["kpts"]) == list(host["kpts"])
             assert list(step.inputs["grid"][:2]) == list(host["grid"][:2])

@@ -97,7 +97,7 @@ def test_born_charges_of_magnesium_oxide(folder):
     """A short basis and a small mesh: charges near the literature, opposite, and none for the crystal as a whole.
 
     Errors: mesh 0.013 (the rigid crystal below), GPAW's grid 0.04 (a rigid translation has dH/du of 0.2 eV/A between s and p that
-    changes sign within a quarter of the grid spacing, and enters the sum), basis 0.1.
+    changes sign within a quarter of the grid spacing, and enters the sum), the rest, about 0.1, basis and functional.
     """
     from emforce.basis import RadialFunction, Recipe, write_basis
     from emforce.dft import DFTSettings

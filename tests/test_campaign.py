@@ -234,6 +234,19 @@ def test_cancel(root, capsys):
         cancel(Store(root), "")
 
 
+def test_a_cancelled_run_has_an_exit_code_of_its_own(tmp_path, monkeypatch, capsys):
+    from emforce import workflow
+
+    def stop(*_: object, **__: object) -> None:
+        raise emforce.campaign.CampaignCancelled("campaign x was cancelled")
+
+    monkeypatch.setattr(workflow, "run", stop)
+    spec = tmp_path / "cu.toml"
+    spec.write_text('metal = "Cu"\nfacet = "100"\nkind = "adatom"\n')
+    assert cli.main(["run", str(spec)]) == 3
+    assert capsys.readouterr().err == "emforce: campaign x was cancelled\n"
+
+
 def test_sigterm_leaves_no_step_and_says_how_it_ended(root):
     running = client(root)
     f.wait_for(lambda: slow_runs(root), 60, "the slow step")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from emforce.database import Database
-from emforce.query import select
+from emforce.query import Question, select
 from emforce.store import Store
 from emforce.workflow import run, status
 
@@ -85,7 +85,7 @@ def test_unconverged_ground_state_is_recorded_and_never_served(place: Path) -> N
     assert {r.status for r in found} == {"unconverged"}
     assert all("self-consistency" in r.reason and "max_iterations" in r.reason for r in found)
     with Database(database) as rows:
-        assert not select(rows, [], temperatures_K=(300.0,)).rows
+        assert not select(rows, [], Question(temperatures_K=(300.0,))).rows
     assert not list((place / "unconverged" / "steps").glob("image-*"))
 
 

@@ -108,7 +108,9 @@ def test_query_ranks_wires_and_models(capsys, stored):
     options = ["-T", "600", "--wire-diameter-nm", "8", "--direct-model", "nominal", "--sort=-z_star", "--db", stored]
     code, out, err = call(capsys, "query", *options, "--format", "json")
     rows = json.loads(out)
-    assert (code, err) == (0, "") and len(rows) == 3
+    assert code == 0 and len(rows) == 3
+    # the hosts of these rows hold no rho lambda: said, a line per metal
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["Cu", "W"] and err.count("a published one is used") == 2
     assert [row["rank_value"] for row in rows] == sorted((-row["z_star"] for row in rows), reverse=True)
     assert rows[-1]["metal"] == "W" and rows[-1]["z_direct_used"] == 6.0 and rows[-1]["wire_diameter_nm"] == 8.0
     code, out, err = call(capsys, "query", *options)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from emforce import direct_jobs, embedding_jobs, ground_state_jobs
+from emforce import direct_jobs, embedding_jobs, ground_state_jobs, heat_jobs
 from emforce.steps import Document, Step, atoms_document
 from emforce.store import Finished, Store
 
@@ -29,6 +29,7 @@ JOBS: dict[str, Job] = {
     "mover": direct_jobs.mover,
     "response": direct_jobs.response,
     "direct": direct_jobs.direct,
+    "transport": heat_jobs.transport,
 }
 
 

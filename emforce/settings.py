@@ -127,6 +127,26 @@ class Direct:
 
 
 @dataclass(frozen=True)
+class Heat:
+    """The heat of transport.
+
+    Attributes
+    ----------
+    window_eV, spacing_eV : energies around E_F at which N and the density of states of the bulk host are computed
+    sigma_eV : width of the Gaussian delta there; sigma_check_eV : a second width, for the error
+    max_outside_share : an electronic part of which a larger share comes from beyond the energies of K is not served
+    temperatures_K : of the table, increasing; those without a known resistivity are left out
+    """
+
+    window_eV: float
+    spacing_eV: float
+    sigma_eV: float
+    sigma_check_eV: float
+    max_outside_share: float
+    temperatures_K: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of a run, and the name of the preset they came from with what was changed."""
 
@@ -137,6 +157,7 @@ class Settings:
     host: HostSums
     embedding: Embedding
     direct: Direct
+    heat: Heat
 
     @property
     def digest(self) -> str:
@@ -145,8 +166,10 @@ class Settings:
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
-_SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding, "direct": Direct}
-_POSITIVE = {"layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations", "matrix_kpts",
+_SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding, "direct": Direct,
+             "heat": Heat}
+_POSITIVE = {"window_eV", "spacing_eV", "max_outside_share", "layers", "vacuum_A", "smearing_eV", "grid_A",
+             "density_tolerance", "max_iterations", "matrix_kpts",
              "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",
              "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
@@ -184,6 +207,9 @@ def load_settings(preset: str, overrides: Mapping[str, object] | None = None) ->
         sections[section] = kind(**{f.name: _value(f"{section}.{f.name}", f.name, f.type, table[f.name]) for f in fields(kind)})
     settings = Settings(preset, tuple(sorted((k, _plain(v)) for k, v in changes.items())), **sections)
     _check_embedding(settings.embedding)
+    kelvins = settings.heat.temperatures_K
+    if list(kelvins) != sorted(set(kelvins)) or min(kelvins) <= 0:
+        raise InputError("heat.temperatures_K", kelvins, "increasing temperatures above 0 K")
     omegas = settings.direct.omegas_eV
     if len(set(omegas)) < 3 or min(omegas) <= 0:
         raise InputError("direct.omegas_eV", omegas, "three or more different energies above zero")

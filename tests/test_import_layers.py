@@ -40,6 +40,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("physics.valence",),
     ("physics.heat",),
     ("physics.migration",),
+    ("physics.diffusion",),
+    ("diffusion",),
     # density functional theory: the only files that import gpaw
     ("dft", "basis", "planewave", "two_centre"),
     ("connection",),
@@ -49,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("clusters",),
     ("steps",),
     ("ground_state_jobs", "embedding_jobs"),
-    ("direct_jobs", "direct_plan"),
+    ("direct_jobs", "direct_plan", "heat_jobs"),
     ("jobs",),
     ("plan",),
     ("pools",),

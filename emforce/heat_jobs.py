@@ -1,0 +1,57 @@
+"""The step `transport`: N(eps) and the density of states of a bulk host around its Fermi energy, for S(T) and tau(eps).
+
+It needs the finished step `bulk` and no self-consistency of its own. N(eps) = (2/N_k) sum delta(eps - e) v^2 per axis, on the
+mesh that made N of the bulk stand still, for two widths of the Gaussian delta; and on a coarser mesh, for the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from emforce.physics.fermi import bands_and_velocities, surface_from_bands
+from emforce.settings import Heat
+from emforce.steps import Document, Step, document_atoms, load_matrices
+from emforce.store import Finished, Store
+
+#: points of the coarser mesh along each axis, as a share
+COARSE = 0.7
+
+
+def transport_step(bulk: Step, settings: Heat) -> Step:
+    """Step of the transport function of a planned bulk host."""
+    count = max(round(settings.window_eV / settings.spacing_eV), 2)
+    energies = [round(settings.spacing_eV * i, 9) for i in range(-count, count + 1)]
+    return Step("transport", f"{bulk.inputs['symbol']} transport function", {
+        "atoms": bulk.inputs["atoms"],
+        "energies": energies,
+        "sigmas": [settings.sigma_eV, settings.sigma_check_eV],
+    }, {"bulk": bulk}, seconds=60, resources="embedding")
+
+
+def transport(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `transport`: curves "served", "wider" and "coarser", each with n (eV A^2) and dos (1/eV) per cell.
+
+    Energies are relative to the Fermi energy of the step `bulk`.
+    """
+    from emforce.planewave import irreducible_mesh
+
+    bulk = needs["bulk"].values
+    matrices, atoms = load_matrices(needs["bulk"]), document_atoms(inputs["atoms"])
+    levels = bulk["fermi_energy"] + np.array(inputs["energies"])
+    narrow, wide = inputs["sigmas"]
+    found: Document = {}
+    coarse = 2 * round(0.5 * COARSE * bulk["mesh"])
+    for mesh, wanted in ((bulk["mesh"], {"served": narrow, "wider": wide}), (coarse, {"coarser": narrow})):
+        k, weights = irreducible_mesh(atoms, mesh)
+        energies, v = bands_and_velocities(matrices, k)
+        for name, sigma in wanted.items():
+            surfaces = [surface_from_bands(energies, v, level, sigma, matrices.volume, (mesh,) * 3, len(weights) * weights)
+                        for level in levels]
+            found[name] = {"mesh": mesh, "sigma": sigma, "n": [s.n_cubic for s in surfaces], "dos": [s.dos for s in surfaces]}
+    return found
+
+
+__all__ = ["transport", "transport_step"]

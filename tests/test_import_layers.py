@@ -82,7 +82,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # using: small models made from evaluated rows
     ("models.__init__", "models.parameters", "models.lattice"),
     ("models.continuum", "models.surface", "models.walkers", "models.terrace", "models.companions"),
-    ("models.kmc",),
+    ("models.kmc", "models.verdict"),
     ("models.figures",),
     # handing on: files for other programs
     ("export.__init__", "export.request"),
@@ -98,6 +98,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("commands.__init__", "commands.options"),
     ("commands.ask", "commands.model", "commands.calculate", "commands.campaign", "commands.export", "commands.keep",
      "commands.serve", "commands.wires"),
+    ("commands.verdict",),
     ("cli",),
     ("__main__",),
 )

@@ -42,9 +42,9 @@ def register(add: AddCommand) -> None:
     wires = add("wires", _wires, "Z* in thin wires: its sign, how sure that is, and which term gives it.", _EPILOG)
     add_filter(wires)
     add_temperature(wires, "temperatures, K (default 300 600 900)")
-    _add_numbers(wires, "--diameter-nm", "diameters, nm (default 3 5 7 10 20 50); the bulk is always added")
-    _add_numbers(wires, "--specularity", "share of specular reflection at the surface, 0 to 1 (default 0)")
-    _add_numbers(wires, "--reflection", "reflection coefficients of grain boundaries, 0 to below 1 (default 0.3)")
+    add_numbers(wires, "--diameter-nm", "diameters, nm (default 3 5 7 10 20 50); the bulk is always added")
+    add_numbers(wires, "--specularity", "share of specular reflection at the surface, 0 to 1 (default 0)")
+    add_numbers(wires, "--reflection", "reflection coefficients of grain boundaries, 0 to below 1 (default 0.3)")
     wires.add_argument("--grain-size-nm", type=float, metavar="L",
                        help="distance of grain boundaries along the wire (default: the diameter)")
     wires.add_argument("--direct-model", nargs="+", action="extend", choices=DIRECT_MODELS, metavar="MODEL",
@@ -53,16 +53,17 @@ def register(add: AddCommand) -> None:
     add_db(wires)
 
 
-def _add_numbers(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+def add_numbers(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """An option that takes several numbers, and may be given several times."""
     parser.add_argument(name, nargs="+", action="extend", metavar="X", help=text)
 
 
 def _wires(options: argparse.Namespace) -> int:
     from .. import wire_analysis
 
-    asked = _question(options)
+    asked = question(options)
     with open_database(options) as database:
-        stored = _stored(database, options.filter)
+        stored = stored_hops(database, options.filter)
         hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
         if not stored:
             from ..query import available
@@ -85,7 +86,7 @@ def _wires(options: argparse.Namespace) -> int:
     return 0
 
 
-def _question(options: argparse.Namespace) -> WireQuestion:
+def question(options: argparse.Namespace) -> WireQuestion:
     """Everything that can be wrong without a database, before the database is opened."""
     from ..query import parse
     from ..wire_analysis import WireQuestion
@@ -117,7 +118,7 @@ def _numbers(name: str, words: Sequence[str] | None, options: argparse.Namespace
     return tuple(found)
 
 
-def _stored(database: Database, filters: Sequence[str]) -> list[Document]:
+def stored_hops(database: Database, filters: Sequence[str]) -> list[Document]:
     """The best of each hop, or the rows of a site where the filter names one."""
     from ..best import best_rows
     from ..query import parse

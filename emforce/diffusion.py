@@ -12,8 +12,8 @@ Gamma = nu0 exp(-E_m/k_BT). On (111) two exponentials are involved (forward and 
 straight line through ln D at stated temperatures; far below the difference of the barriers E_a is the larger of the two.
 
 Vacancy: self-diffusion D = f c_v D_v with D_v of the vacancy's own network (fcc 2 Gamma l^2, bcc 4/3 Gamma l^2), f its
-correlation factor and c_v = exp(-E_f/k_BT): E_a = E_f + E_m. The formation entropy is not computed; D0 lacks the factor exp(S_f/k_B).
-Without a formation energy D is that of the vacancy.
+correlation factor and c_v = exp(-E_f/k_BT): E_a = E_f + E_m. The formation entropy is not computed; D0 lacks the factor
+exp(S_f/k_B). Without a formation energy D is that of the vacancy.
 
 Uncertainty: ln D0 takes that of ln nu0, E_a those of E_m and E_f, as independent.
 """

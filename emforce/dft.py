@@ -8,16 +8,19 @@ compares with a supercell: the wrong sign passes every test of a host with one a
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from ase import Atoms
 
 from emforce.errors import ConvergenceError, InputError
 from emforce.physics.lcao import Complexes, Floats, LCAOMatrices, real_space
+
+#: what helps a loop that does not converge
+MORE = "raise dft.max_iterations or dft.smearing_eV"
 
 
 @dataclass(frozen=True)
@@ -61,12 +64,14 @@ class GroundState:
     fermi_level : eV, on the scale of the matrices; a coarse mesh's, recounted later
     forces : (atoms, 3) eV/A, or None where they were not asked for
     iterations : of the self-consistency loop
+    attempts : what was tried and how each ended (emforce.self_consistency); empty where there were no fallbacks
     """
 
     energy: float
     fermi_level: float
     forces: Floats | None
     iterations: int
+    attempts: tuple[Mapping[str, Any], ...] = ()
 
 
 def grid_points(cell: Floats, spacing: float, repeat: Sequence[int] = (1, 1, 1)) -> tuple[int, int, int]:
@@ -120,10 +125,13 @@ def calculator(
     symmetry: dict[str, Any] | None = None,
     log: Path | None = None,
 ) -> Any:
-    """GPAW calculator in the local basis. `kpts` as GPAW takes it, such as {"size": (2, 2, 1), "gamma": False}."""
+    """GPAW calculator in the local basis. `kpts` as GPAW takes it, such as {"size": (2, 2, 1), "gamma": False}.
+
+    `log` is appended to.
+    """
     from gpaw import GPAW
 
-    return GPAW(
+    return _closing(GPAW(
         mode="lcao",
         xc=settings.functional,
         basis=dict(settings.basis),
@@ -134,32 +142,94 @@ def calculator(
         occupations={"name": "fermi-dirac", "width": settings.smearing_eV},
         convergence={"density": settings.density_tolerance, "energy": 1e-4},
         maxiter=settings.max_iterations,
-        txt=str(log) if log else None,
-    )
+        txt=_appended(log),
+    ))
+
+
+def _appended(log: Path | None) -> IO[str] | None:
+    """A log to write on in: a step may make several calculators, and what the first ones said is wanted most."""
+    return None if log is None else log.open("a", encoding="utf-8")
+
+
+def iterate(calc: Any, atoms: Atoms) -> tuple[int, str]:
+    """Run the self-consistency loop at the positions of `atoms`; returns its iterations and why it failed, "" if it did not."""
+    steps = 0
+    try:
+        # GPAW writes into the positions it is given
+        for step, _ in enumerate(calc.iconverge(atoms.copy(), need_wfs=True), start=1):
+            steps = step
+    except Exception as error:
+        if type(error).__name__ in ("KohnShamConvergenceError", "TooFewBandsError"):
+            return steps, f"not reached in {steps} iterations"
+        if isinstance(error, ValueError) and "NaN" in str(error):
+            return steps, f"diverged after {steps} iterations"
+        raise
+    return steps, ""
 
 
 def converge(calc: Any, atoms: Atoms, forces: bool = False) -> GroundState:
-    """Bring `calc` to self-consistency at the positions of `atoms`, from the density it has.
+    """Bring `calc` to self-consistency at the positions of `atoms`, from the density it has; no fallbacks.
 
     Raises
     ------
     ConvergenceError if the loop ends before the tolerance is met
     """
-    atoms = atoms.copy()  # GPAW writes into the positions it is given
-    try:
-        steps = 0
-        for step, _ in enumerate(calc.iconverge(atoms, need_wfs=True), start=1):
-            steps = step
-        energy = float(calc.get_potential_energy(atoms))
-        force = np.array(calc.get_forces(atoms)) if forces else None
-    except Exception as error:
-        if type(error).__name__ in ("KohnShamConvergenceError", "TooFewBandsError"):
-            raise ConvergenceError(
-                f"self-consistency of {atoms.get_chemical_formula()} not reached in {steps} iterations; "
-                "raise dft.max_iterations or dft.smearing_eV"
-            ) from error
-        raise
-    return GroundState(energy, float(calc.get_fermi_level()), force, steps)
+    steps, reason = iterate(calc, atoms)
+    if reason:
+        raise ConvergenceError(f"self-consistency of {atoms.get_chemical_formula()} {reason}; {MORE}")
+    return ground_state_of(calc, atoms, forces, steps)
+
+
+def ground_state_of(calc: Any, atoms: Atoms, forces: bool, iterations: int) -> GroundState:
+    """Energy, Fermi level and, if wanted, forces of a converged calculation."""
+    atoms = atoms.copy()
+    energy = float(calc.get_potential_energy(atoms))
+    force = np.array(calc.get_forces(atoms)) if forces else None
+    return GroundState(energy, float(calc.get_fermi_level()), force, iterations)
+
+
+@dataclass(frozen=True)
+class PlaneWaves:
+    """Settings of a calculation in plane waves.
+
+    Attributes
+    ----------
+    functional, setups, smearing_eV, density_tolerance, max_iterations : as in DFTSettings
+    kpts : mesh as GPAW takes it
+    cutoff_eV : of the plane waves
+    """
+
+    functional: str
+    setups: tuple[tuple[str, str], ...]
+    smearing_eV: float
+    density_tolerance: float
+    max_iterations: int
+    kpts: dict[str, Any]
+    cutoff_eV: float
+
+
+def plane_wave_state(atoms: Atoms, settings: PlaneWaves, log: Path | None = None) -> GroundState:
+    """Energy and forces in plane waves; slabs with a dipole layer in the vacuum.
+
+    Raises
+    ------
+    ConvergenceError if the loop ends before the tolerance is met
+    """
+    from gpaw import GPAW
+
+    slab = {} if atoms.pbc[2] else {"poissonsolver": {"dipolelayer": "xy"}}
+    calc = GPAW(
+        mode={"name": "pw", "ecut": settings.cutoff_eV},
+        xc=settings.functional,
+        setups=dict(settings.setups),
+        kpts=settings.kpts,
+        occupations={"name": "fermi-dirac", "width": settings.smearing_eV},
+        convergence={"density": settings.density_tolerance, "energy": 1e-4},
+        maxiter=settings.max_iterations,
+        txt=str(log) if log else None,
+        **slab,
+    )
+    return converge(calc, atoms, forces=True)
 
 
 def save(calc: Any, path: Path) -> None:
@@ -173,10 +243,15 @@ def save(calc: Any, path: Path) -> None:
 
 
 def load(path: Path, log: Path | None = None) -> Any:
-    """Calculator with the density and wave functions that `save` wrote."""
+    """Calculator with the density and wave functions that `save` wrote; `log` is appended to."""
     from gpaw import GPAW
 
-    return GPAW(str(path), txt=str(log) if log else None)
+    return _closing(GPAW(str(path), txt=_appended(log)))
+
+
+def _closing(calc: Any) -> Any:
+    calc.log.close_fd = True  # GPAW leaves a stream that it did not open itself open
+    return calc
 
 
 def bloch_matrices(calc: Any, mesh: tuple[int, int, int]) -> tuple[Complexes, Complexes]:
@@ -268,7 +343,7 @@ def add_setup_path(folder: Path) -> None:
 
 
 def relax(
-    calc: Any,
+    ground_state: Callable[[Atoms], GroundState],
     atoms: Atoms,
     directions: Floats,
     force_tolerance: float,
@@ -279,6 +354,7 @@ def relax(
 
     Parameters
     ----------
+    ground_state : gives energy and forces at the positions of the atoms it is called with
     directions : (atoms, 3, 3) projector of each atom's allowed movement; zero for a fixed atom
     force_tolerance : largest projected force at the end, eV/A
     trajectory : extxyz; where it holds steps already, the last one is the start
@@ -289,7 +365,7 @@ def relax(
 
     Raises
     ------
-    ConvergenceError if the tolerance is not reached in `steps`
+    ConvergenceError if the tolerance is not reached in `steps`, or as `ground_state` does
     """
     from ase.io import read, write
 
@@ -302,8 +378,9 @@ def relax(
     previous: tuple[Floats, Floats] | None = None
     largest = np.inf
     for step in range(steps + 1):
-        state = converge(calc, work, forces=True)
-        assert state.forces is not None
+        state = ground_state(work)
+        if state.forces is None:
+            raise ValueError("relax: the ground state comes without forces")
         force = np.einsum("aij,aj->ai", directions, state.forces)[free].ravel()
         largest = float(np.linalg.norm(force.reshape(-1, 3), axis=1).max(initial=0.0))
         work.info = {"energy_eV": state.energy, "largest_force_eV_per_A": largest}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from emforce import direct_jobs, embedding_jobs, ground_state_jobs, heat_jobs
+from emforce import direct_jobs, embedding_jobs, ground_state_jobs, heat_jobs, kinetics_jobs
 from emforce.steps import Document, Step, atoms_document
 from emforce.store import Finished, Store
 
@@ -22,6 +22,9 @@ JOBS: dict[str, Job] = {
     "image": ground_state_jobs.image,
     "displaced": ground_state_jobs.displaced,
     "relax": ground_state_jobs.relax,
+    "stationary": kinetics_jobs.stationary,
+    "nudged": kinetics_jobs.nudged,
+    "plane_wave": kinetics_jobs.plane_wave,
     "tables": embedding_jobs.tables,
     "embedding": embedding_jobs.embedding,
     "wind": embedding_jobs.wind_of_hop,

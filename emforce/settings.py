@@ -147,6 +147,38 @@ class Heat:
 
 
 @dataclass(frozen=True)
+class Kinetics:
+    """Barrier and attempt frequency.
+
+    Attributes
+    ----------
+    shells : of neighbours around both ends of the hop that move in the Hessian (0: the mover alone, to 4)
+    central_shells : of them, those displaced to both sides; atoms farther out are displaced to one side
+    displacement_A : of the finite differences
+    density_tolerance : of these runs, tighter than that of the wind force: forces are differentiated
+    force_tolerance_eV_per_A : largest force left on the mover and its shells; above it Newton steps are made
+    newton_steps : at most so many
+    symmetry_tolerance_A : within which positions count as symmetric
+    k_points_check : also compute the barrier with one more k-point along each periodic axis, for the error
+    plane_wave : correct the barrier by plane-wave energies of the same structures, up to
+        plane_wave_cutoff_eV : cutoff; plane_wave_slab_kpts, plane_wave_bulk_kpts : meshes of the supercell
+    """
+
+    shells: int
+    central_shells: int
+    displacement_A: float
+    density_tolerance: float
+    force_tolerance_eV_per_A: float
+    newton_steps: int
+    symmetry_tolerance_A: float
+    k_points_check: bool
+    plane_wave: bool
+    plane_wave_cutoff_eV: float
+    plane_wave_slab_kpts: Mesh
+    plane_wave_bulk_kpts: Mesh
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of a run, and the name of the preset they came from with what was changed."""
 
@@ -158,6 +190,7 @@ class Settings:
     embedding: Embedding
     direct: Direct
     heat: Heat
+    kinetics: Kinetics
 
     @property
     def digest(self) -> str:
@@ -167,14 +200,15 @@ class Settings:
 
 
 _SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding, "direct": Direct,
-             "heat": Heat}
-_POSITIVE = {"window_eV", "spacing_eV", "max_outside_share", "layers", "vacuum_A", "smearing_eV", "grid_A",
+             "heat": Heat, "kinetics": Kinetics}
+_POSITIVE = {"force_tolerance_eV_per_A", "symmetry_tolerance_A", "plane_wave_cutoff_eV", "window_eV", "spacing_eV", "max_outside_share", "layers", "vacuum_A", "smearing_eV", "grid_A",
              "density_tolerance", "max_iterations", "matrix_kpts",
              "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",
              "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}
 _CHOICES = {"directions": ("hop", "all"), "vary": ("region", "frequencies", "fermi_energy")}
+_COUNTS = {"shells", "central_shells", "newton_steps"}  # whole numbers that may be 0
 
 
 def presets() -> tuple[str, ...]:
@@ -213,6 +247,8 @@ def load_settings(preset: str, overrides: Mapping[str, object] | None = None) ->
     omegas = settings.direct.omegas_eV
     if len(set(omegas)) < 3 or min(omegas) <= 0:
         raise InputError("direct.omegas_eV", omegas, "three or more different energies above zero")
+    if settings.kinetics.shells > 4:
+        raise InputError("kinetics.shells", settings.kinetics.shells, "0 to 4")
     return settings
 
 
@@ -250,7 +286,9 @@ def _value(where: str, name: str, kind: object, value: Any) -> Any:
         raise InputError(where, value, "a whole number" if kind == "int" else "a number")
     if not math.isfinite(value):
         raise InputError(where, value, "a finite number")
-    if (name in _POSITIVE or kind == "int") and not value > 0:
+    if name in _COUNTS and value < 0:
+        raise InputError(where, value, "a whole number of at least 0")
+    if (name in _POSITIVE or (kind == "int" and name not in _COUNTS)) and not value > 0:
         raise InputError(where, value, "above zero")
     if name in _EVEN and value % 2:
         raise InputError(where, value, "an even number")

@@ -1,0 +1,110 @@
+"""Attempt frequency of a hop by Vineyard's harmonic transition-state theory, from Hessians at its start and its saddle.
+
+G. H. Vineyard, J. Phys. Chem. Solids 3, 121 (1957):
+
+    Gamma = nu0 exp(-E_m / k_B T),   nu0 = prod_{i=1}^{3n} nu_i(start) / prod'_{j=1}^{3n-1} nu_j(saddle)
+
+over the same n atoms at both ends, the saddle's one unstable mode left out (the prime); classical: hbar does not occur.
+Hessians in eV/Angstrom^2, masses in amu, frequencies in THz; a frequency below zero stands for an imaginary one,
+-sqrt(|omega^2|)/2 pi.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import constants
+
+from emforce.errors import ConvergenceError, InputError
+
+Floats = NDArray[np.float64]
+
+#: frequency of a mass of 1 amu on a spring of 1 eV/Angstrom^2, THz
+THz_OF_SPRING = float(np.sqrt(constants.e * 1e20 / constants.atomic_mass) / (2 * np.pi) * 1e-12)
+
+
+@dataclass(frozen=True)
+class Modes:
+    """Normal modes.
+
+    Attributes
+    ----------
+    frequencies_THz : (3n,) increasing; below zero: imaginary
+    vectors : (3n, n, 3) mass-weighted eigenvectors, sum over atoms and axes of their squares is 1
+    """
+
+    frequencies_THz: Floats
+    vectors: Floats
+
+    @property
+    def unstable(self) -> int:
+        """Number of imaginary frequencies."""
+        return int(np.count_nonzero(self.frequencies_THz < 0))
+
+
+def modes(hessian: Floats, masses: Floats) -> Modes:
+    """Normal modes of n atoms in a lattice that is held still.
+
+    Parameters
+    ----------
+    hessian : (3n, 3n) second derivatives of the energy, symmetric, eV/Angstrom^2, order x, y, z of atom 0, of atom 1, ...
+    masses : (n,) amu
+
+    Raises
+    ------
+    InputError where the shapes do not fit, the Hessian is not symmetric or a mass is not above zero
+    """
+    h, m = np.asarray(hessian, dtype=float), np.asarray(masses, dtype=float)
+    if h.shape != (3 * len(m), 3 * len(m)) or not np.isfinite(h).all():
+        raise InputError("hessian", h.shape, f"finite numbers of shape {(3 * len(m), 3 * len(m))}, three per mass")
+    if not (m > 0).all():
+        raise InputError("masses", m.tolist(), "numbers above zero")
+    if np.abs(h - h.T).max(initial=0.0) > 1e-8 * np.abs(h).max(initial=1.0):
+        raise InputError("hessian", float(np.abs(h - h.T).max()), "a symmetric matrix")
+    root = np.sqrt(np.repeat(m, 3))
+    squares, vectors = np.linalg.eigh(h / np.outer(root, root))
+    return Modes(np.sign(squares) * np.sqrt(np.abs(squares)) * THz_OF_SPRING, vectors.T.reshape(len(squares), len(m), 3))
+
+
+def attempt_frequency(start: Modes, saddle: Modes) -> float:
+    """nu0 in THz.
+
+    Raises
+    ------
+    InputError for different numbers of modes
+    ConvergenceError unless the start has no imaginary mode and the saddle exactly one
+    """
+    a, b = start.frequencies_THz, saddle.frequencies_THz
+    if a.shape != b.shape:
+        raise InputError("modes", (a.shape, b.shape), "as many at the saddle as at the start")
+    if start.unstable or saddle.unstable != 1:
+        raise ConvergenceError(f"{start.unstable} imaginary modes at the start and {saddle.unstable} at the saddle, "
+                               "wanted 0 and 1: relax further, or look for another saddle")
+    return float(np.exp(np.log(a).sum() - np.log(b[b > 0]).sum()))
+
+
+def frequency_along(hessian: Floats, masses: Floats, atom: int, direction: Floats) -> float:
+    """Frequency of one atom along a direction with all others held still, sqrt(d.H.d/m)/2 pi in THz; below zero: imaginary."""
+    unit = np.asarray(direction, dtype=float) / np.linalg.norm(direction)
+    spring = float(unit @ hessian[3 * atom:3 * atom + 3, 3 * atom:3 * atom + 3] @ unit)
+    return float(np.sign(spring) * np.sqrt(abs(spring) / masses[atom]) * THz_OF_SPRING)
+
+
+def migration_entropy(nu0_THz: float, along_hop_THz: float) -> float:
+    """Migration entropy S_m/k_B in the classical harmonic limit.
+
+    Convention: nu0 = nu_d exp(S_m/k_B), where nu_d is the frequency of the moving atom along the hop vector at the start with
+    every other atom held still (`frequency_along`). Vineyard's split leaves nu_d open; only nu0 enters a rate.
+
+    Raises
+    ------
+    InputError unless both frequencies are above zero
+    """
+    if not (nu0_THz > 0 and along_hop_THz > 0):
+        raise InputError("frequencies", (nu0_THz, along_hop_THz), "numbers above zero, THz")
+    return float(np.log(nu0_THz / along_hop_THz))
+
+
+__all__ = ["Modes", "THz_OF_SPRING", "attempt_frequency", "frequency_along", "migration_entropy", "modes"]

@@ -40,11 +40,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("physics.valence",),
     ("physics.heat", "physics.force_constants", "physics.vineyard"),
     ("physics.migration",),
-    ("physics.diffusion",),
+    ("physics.diffusion", "physics.debye"),
     ("diffusion",),
     # density functional theory: the only files that import gpaw
-    ("dft", "basis", "planewave", "two_centre"),
-    ("connection",),
+    ("dft", "basis", "two_centre"),
+    ("self_consistency", "bfgs"),
+    ("planewave", "connection"),
     # running
     ("cluster_profile",),
     ("batch",),
@@ -107,7 +108,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-GPAW_FILES = {"dft", "basis", "planewave", "two_centre", "connection"}
+GPAW_FILES = {"dft", "self_consistency", "basis", "planewave", "two_centre", "connection"}
 PHYSICS_MAY_IMPORT = {"numpy", "scipy", "emforce"}
 #: beyond the order: records and queries must be readable where nothing was computed
 KEEPING = {"stored", "record", "database", "query", "audit", "plot", "export.request", "export.parameters", "export.documents",

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +23,9 @@ from emforce.physics.fermi import FermiSurface, band_energies, cubic_fermi_surfa
 from emforce.physics.lcao import LCAOMatrices
 from emforce.steps import Document, Laps, document_atoms, save_matrices
 from emforce.store import Finished, Store, save_arrays
+
+if TYPE_CHECKING:
+    from emforce.dft import GroundState
 
 
 def dft_settings(inputs: Document, store: Store) -> Any:
@@ -48,15 +51,18 @@ def _mesh_document(inputs: Document) -> Document:
 
 
 def _run_ground_state(inputs: Document, store: Store, log: Path) -> tuple[Any, Document]:
-    from emforce.dft import calculator, converge
+    from emforce.self_consistency import Start, ground_state
 
     atoms = document_atoms(inputs["atoms"])
-    settings = dft_settings(inputs, store)
-    calc = calculator(atoms, settings, _mesh_document(inputs), tuple(inputs["grid"]), log=log)
-    state = converge(calc, atoms)
-    values = {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations}
-    values["electrons"] = float(sum(setup.Nv for setup in calc.dft.setups))
-    return calc, values
+    start = Start(dft_settings(inputs, store), _mesh_document(inputs), tuple(inputs["grid"]), log=log)
+    calc, state = ground_state(start, atoms)
+    return calc, _values(state) | {"electrons": float(sum(setup.Nv for setup in calc.dft.setups))}
+
+
+def _values(state: GroundState) -> Document:
+    """What a step keeps of a ground state."""
+    return {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations,
+            "attempts": [dict(record) for record in state.attempts]}
 
 
 def host(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
@@ -123,18 +129,18 @@ def _compare(symbol: str, matrices: LCAOMatrices, electrons: float, folder: Path
 
 def image(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `image`: density, matrices, and forces where they are wanted."""
-    from emforce.dft import calculator, converge, folded_matrices, save, shared_symmetry
+    from emforce.dft import folded_matrices, save, shared_symmetry
+    from emforce.self_consistency import Start, ground_state
 
     atoms = document_atoms(inputs["atoms"])
     grid = tuple(inputs["grid"])
     moved = [atoms, *(_displaced_atoms(atoms, inputs["mover"], d) for d in inputs["displacements"])]
-    calc = calculator(atoms, dft_settings(inputs, store), _mesh_document(inputs), grid,
-                      shared_symmetry(moved, grid), log)
-    state = converge(calc, atoms, forces=inputs["forces"])
+    start = Start(dft_settings(inputs, store), _mesh_document(inputs), grid, shared_symmetry(moved, grid), log=log)
+    calc, state = ground_state(start, atoms, inputs["forces"])
     save(calc, folder / "density.gpw")
     save_matrices(folder, folded_matrices(calc, tuple(inputs["matrix_kpts"])))
     forces = None if state.forces is None else state.forces.tolist()
-    return {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations, "forces": forces}
+    return _values(state) | {"forces": forces}
 
 
 def _displaced_atoms(atoms: Atoms, mover: int, displacement: Sequence[float]) -> Atoms:
@@ -145,25 +151,39 @@ def _displaced_atoms(atoms: Atoms, mover: int, displacement: Sequence[float]) ->
 
 def displaced(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `displaced`: matrices with the mover moved, from the image's density, whoever computed that."""
-    from emforce.dft import converge, folded_matrices, load
+    from emforce.dft import folded_matrices
+    from emforce.self_consistency import Start, ground_state
 
-    dft_settings(inputs, store)  # the bases must be on GPAW's path
-    calc = load(needs["image"].folder / "density.gpw", log)
+    start = Start(dft_settings(inputs, store), density=needs["image"].folder / "density.gpw", log=log)
     atoms = _displaced_atoms(document_atoms(inputs["atoms"]), inputs["mover"], inputs["displacement"])
-    state = converge(calc, atoms)
+    calc, state = ground_state(start, atoms)
     save_matrices(folder, folded_matrices(calc, tuple(inputs["matrix_kpts"])))
-    return {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations}
+    return _values(state)
 
 
 def relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `relax`: positions, and the largest force that is left."""
-    from emforce.dft import calculator, relax, shared_symmetry
+    from emforce.bfgs import relax
+    from emforce.dft import shared_symmetry
+    from emforce.self_consistency import ATTEMPTS, Start, ground_state
 
     atoms = document_atoms(inputs["atoms"])
     grid = tuple(inputs["grid"])
-    calc = calculator(atoms, dft_settings(inputs, store), _mesh_document(inputs), grid,
-                      shared_symmetry([atoms], grid), log)
+    start = Start(dft_settings(inputs, store), _mesh_document(inputs), grid, shared_symmetry([atoms], grid), log=log)
+    calc: Any = None
+    first, fallbacks = 0, []
+
+    def next_state(moved: Atoms) -> GroundState:
+        """From the density of the positions before; what failed once for this structure is not tried again."""
+        nonlocal calc, first
+        calc, state = ground_state(start, moved, True, calc, ATTEMPTS[first:])
+        if len(state.attempts) > 1:
+            first = 1
+            fallbacks.append([dict(record) for record in state.attempts])
+        return state
+
     trajectory = log.with_suffix(".extxyz")  # beside the log: a killed relaxation goes on from its last step
-    relaxed, force, energy, steps = relax(calc, atoms, np.array(inputs["directions"]), inputs["force_tolerance"],
+    relaxed, force, energy, steps = relax(next_state, atoms, np.array(inputs["directions"]), inputs["force_tolerance"],
                                           inputs["steps"], trajectory)
-    return {"positions": relaxed.get_positions().tolist(), "force": force, "energy": energy, "steps": steps}
+    return {"positions": relaxed.get_positions().tolist(), "force": force, "energy": energy, "steps": steps,
+            "attempts": fallbacks}

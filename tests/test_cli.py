@@ -354,6 +354,8 @@ def test_interrupt_from_outside_is_one_line(tmp_path, spec):
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=synthetic.environment(), cwd=tmp_path,
+        # a shell that started the tests in the background made this process deaf to SIGINT, and its children too
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stdout.readline().strip() == "running"
     time.sleep(0.2)

@@ -15,6 +15,7 @@ from emforce.best import best_rows
 from emforce.database import Database
 from emforce.errors import InputError
 from emforce.models.verdict import DECIDED, findings
+from emforce.models.verdict_plot import headline_figure
 from emforce.wire_analysis import WireQuestion
 
 ASKED = WireQuestion(temperatures_K=(300.0,), diameters_nm=(10.0, 3.0))
@@ -128,3 +129,25 @@ def test_bad_input_is_one_line(capsys, db, arguments, message):
 def test_nothing_to_judge(capsys, tmp_path):
     assert cli.main(["verdict", "--db", wire_rows.write(tmp_path / "b.db", metal="Al", species="Al")]) == 1
     assert "observed" in capsys.readouterr().err
+
+
+def test_headline_shows_every_hop_and_its_values(db):
+    with Database(db) as database:
+        rows = best_rows(database.rows([]))
+        hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
+    direct, bulk, wire = headline_figure(rows, hosts, 300.0).axes
+    assert [tick.get_text() for tick in bulk.get_xticklabels()] == ["Cu(100)", "W(110)"]
+    found = {(f.metal, f.term, f.diameter_nm): f.value for f in found_in(db) if f.direct_model in ("", "dft")}
+
+    def drawn(axis):
+        return sorted(float(line.get_ydata()[0]) for line in axis.lines if line.get_marker() in ("o", "D", "^"))
+
+    assert drawn(direct) == pytest.approx(sorted(found[m, "direct", None] for m in ("Cu", "W")))
+    for axis, diameter in ((bulk, None), (wire, 3.0)):
+        assert drawn(axis) == pytest.approx(sorted(found[m, t, diameter] for m in ("Cu", "W") for t in ("wind", "total")))
+
+
+def test_headline_says_what_is_missing(capsys, tmp_path):
+    db = wire_rows.write(tmp_path / "b.db", metal="Al", species="Al")
+    assert cli.main(["plot", "--db", db, "--kind", "headline", "--out", str(tmp_path)]) == 1
+    assert "no headline to draw" in capsys.readouterr().err

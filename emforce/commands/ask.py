@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from ..stored import Document
 
 #: kinds of figure (docs/plots.md); those of `emforce.plot`, `emforce.valence_plot` and `emforce.screening_plot`
-PLOTS = ("hop", "wind", "host", "bars", "wire", "tau", "force", "merit", "heat", "parity", "sigma")
+PLOTS = ("headline", "hop", "wind", "host", "bars", "wire", "tau", "force", "merit", "heat", "parity", "sigma")
 _KINDS = """\
 kinds:
+  headline Z_direct, Z_wind and Z* of the metals whose drift was observed, in bulk and in a thin wire
   hop      K along the hop
   wind     Z_wind = K/rho against 1/rho
   host     bands of the hosts against plane waves
@@ -170,6 +171,11 @@ class _Drawing:
         if kind in screening_plot.KINDS:
             at = self.kelvins[0], self.models
             return [screening_plot.figure_of(kind, self.rows, self.published, self.hosts, at)]
+        if kind == "headline":
+            from ..best import best_rows
+            from ..models import verdict_plot
+
+            return [(verdict_plot.headline_figure(best_rows(self.rows), self.hosts, self.kelvins[0]), verdict_plot.STEM)]
         if kind == "hop":
             return [(plot.hop_figure(self.rows), "k-along-hop")]
         if kind == "wind":

@@ -153,7 +153,7 @@ class Kinetics:
     Attributes
     ----------
     shells : of neighbours around both ends of the hop that move in the Hessian (0: the mover alone, to 4)
-    central_shells : of them, those displaced to both sides; atoms farther out are displaced to one side
+    force_calls : aim for a hop; where central differences for all atoms need more, outer shells are displaced to one side
     displacement_A : of the finite differences
     density_tolerance : of these runs, tighter than that of the wind force: forces are differentiated
     force_tolerance_eV_per_A : largest force left on the mover and its shells; above it Newton steps are made
@@ -165,7 +165,7 @@ class Kinetics:
     """
 
     shells: int
-    central_shells: int
+    force_calls: int
     displacement_A: float
     density_tolerance: float
     force_tolerance_eV_per_A: float
@@ -208,7 +208,7 @@ _POSITIVE = {"force_tolerance_eV_per_A", "symmetry_tolerance_A", "plane_wave_cut
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}
 _CHOICES = {"directions": ("hop", "all"), "vary": ("region", "frequencies", "fermi_energy")}
-_COUNTS = {"shells", "central_shells", "newton_steps"}  # whole numbers that may be 0
+_COUNTS = {"shells", "newton_steps"}  # whole numbers that may be 0
 
 
 def presets() -> tuple[str, ...]:

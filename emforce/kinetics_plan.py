@@ -1,0 +1,275 @@
+"""From a relaxed hop to the steps of its kinetics: which atoms move, which of them are displaced, what is run.
+
+The Hessian is that of the mover with shells of neighbours around both ends of the hop, the same atoms at start, saddle and end.
+Everything is planned in the frame in which the structures were relaxed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.geometry import find_mic
+
+from emforce.errors import EmforceError, InputError
+from emforce.hop import FloatArray, Hop
+from emforce.materials import material
+from emforce.physics.force_constants import Displacement, Group, displacements
+from emforce.plan import bulk_step, dft_document, host_grid, setups, title_of
+from emforce.settings import Mesh, Settings
+from emforce.steps import Document, Step, atoms_document
+
+#: neighbour shells end at these multiples of the nearest distance: 12 of fcc, 8 + 6 of bcc; 6 more of fcc; ...
+SHELL_REACH = (1.25, 1.5, 1.8, 2.1)
+
+
+@dataclass(frozen=True)
+class KineticsHop:
+    """A relaxed hop whose kinetics is wanted.
+
+    Attributes
+    ----------
+    hop : with relaxed positions
+    settings : of the run
+    folder : of the relaxed structures
+    energies_eV : energy of each image as relaxed, by fraction
+    shells : the mover alone, then the atoms of each shell
+    """
+
+    hop: Hop
+    settings: Settings
+    folder: Path
+    energies_eV: Mapping[float, float]
+    shells: tuple[tuple[int, ...], ...]
+
+    @property
+    def atoms(self) -> tuple[int, ...]:
+        """All atoms of the Hessian, the mover first."""
+        return tuple(a for shell in self.shells for a in shell)
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """Images that need a Hessian: start and saddle, and the end where it is another site."""
+        return (0.0, 0.5) if self.hop.symmetric else (0.0, 0.5, 1.0)
+
+    @property
+    def kpts(self) -> Mesh:
+        """Mesh of the supercell in the local basis."""
+        return self.settings.dft.bulk_kpts if self.hop.host_unit.pbc[2] else self.settings.dft.slab_kpts
+
+
+@dataclass(frozen=True)
+class Stationary:
+    """A structure near a stationary point, with what is run for its Hessian.
+
+    Attributes
+    ----------
+    label : of the image
+    atoms : positions that obey `group` exactly
+    group : operations that the structure and its k-points have
+    rest : step at rest
+    moved : displacements; nudged : the step of each
+    """
+
+    label: str
+    atoms: Atoms
+    group: Group
+    rest: Step
+    moved: tuple[Displacement, ...] = ()
+    nudged: tuple[Step, ...] = ()
+
+
+def shells_of(hop: Hop, count: int) -> tuple[tuple[int, ...], ...]:
+    """The mover, then `count` shells of neighbours: each atom in the nearest shell that it has around the mover at any end.
+
+    Raises `InputError` where the hop has no initial image and saddle.
+    """
+    start, saddle = hop.image(0.0), hop.image(0.5)
+    mover = start.mover
+    places = [(start, start.mover_position), (saddle, saddle.mover_position)]
+    if hop.symmetric:
+        places.append((start, start.mover_position + hop.hop_vector))
+    else:
+        places.append((hop.image(1.0), hop.image(1.0).mover_position))
+    ratio = np.full(len(start.atoms), np.inf)
+    for image, place in places:
+        others = np.delete(np.arange(len(ratio)), mover)
+        _, d = find_mic(image.atoms.positions[others] - place, image.atoms.cell, image.atoms.pbc)
+        ratio[others] = np.minimum(ratio[others], d / d.min())
+    found: list[tuple[int, ...]] = [(mover,)]
+    inner = 0.0
+    for reach in SHELL_REACH[:count]:
+        found.append(tuple(int(a) for a in np.flatnonzero((ratio > inner) & (ratio <= reach))))
+        inner = reach
+    return tuple(found)
+
+
+def symmetric_structure(atoms: Atoms, kpts: Sequence[int], tolerance: float) -> tuple[Atoms, Group]:
+    """The structure with positions averaged over its symmetry, and the operations that also map the k-points on themselves.
+
+    Parameters
+    ----------
+    kpts : Monkhorst-Pack mesh of the supercell
+    tolerance : within which positions count as symmetric, Angstrom
+
+    Raises `EmforceError` where spglib finds none.
+    """
+    import spglib
+
+    cell = atoms.cell.array
+    scaled = atoms.cell.scaled_positions(atoms.positions)
+    data = spglib.get_symmetry((cell, scaled, atoms.numbers), symprec=tolerance)
+    if data is None:
+        raise EmforceError(f"spglib finds no symmetry of {atoms.symbols}: are two atoms closer than {tolerance} Angstrom?")
+    inverse = np.linalg.inv(cell.T)
+    turns, goes, total = [], [], np.zeros_like(scaled)
+    for rotation, translation in zip(data["rotations"], data["translations"], strict=True):
+        if not _keeps_mesh(rotation, kpts):
+            continue
+        moved = scaled @ rotation.T + translation
+        delta = moved[:, None, :] - scaled[None, :, :]
+        delta -= np.round(delta)
+        target = np.linalg.norm(delta @ cell, axis=2).argmin(axis=1)
+        turns.append(cell.T @ rotation @ inverse)
+        goes.append(target)
+        total[target] += scaled[target] + delta[np.arange(len(target)), target]
+    if any(len(set(g.tolist())) < len(g) for g in goes):
+        raise EmforceError(f"symmetry of {atoms.symbols} within {tolerance} Angstrom maps two atoms on one; lower the tolerance")
+    new = atoms.copy()
+    new.positions = (total / len(turns)) @ cell
+    return new, Group(np.array(turns), np.array(goes, dtype=np.int64))
+
+
+def _keeps_mesh(rotation: FloatArray, kpts: Sequence[int]) -> bool:
+    """Whether a rotation (scaled coordinates) maps a Monkhorst-Pack mesh on itself, up to k -> -k."""
+    size = np.array(kpts)
+    mesh = (np.array(list(np.ndindex(*size))) + (1 - size % 2) * 0.5) / size  # up to whole numbers
+    turned = mesh @ np.linalg.inv(rotation)  # k' = W^-T k
+
+    def names(k: FloatArray) -> set[tuple[int, ...]]:
+        return {tuple(int(x) for x in row) for row in np.rint(k * 2 * size).astype(int) % (2 * size)}
+
+    whole = np.abs(turned * 2 * size - np.rint(turned * 2 * size)).max() < 1e-6
+    return bool(whole) and names(turned) == names(mesh)
+
+
+def stationary_step(item: KineticsHop, atoms: Atoms, title: str, restart: bool, kpts: Mesh | None = None) -> Step:
+    """Energy and forces of one structure of the supercell in the local basis."""
+    from emforce.dft import grid_points
+
+    hop, settings = item.hop, item.settings
+    return Step("stationary", f"{title_of(hop)} {title}", {
+        "atoms": atoms_document(atoms),
+        "setups": setups(set(atoms.get_chemical_symbols()), settings.dft.recipe),
+        "dft": _tight(settings),
+        "kpts": list(kpts or item.kpts),
+        "gamma": False,
+        "grid": grid_points(np.array(hop.host_unit.cell), settings.dft.grid_A, hop.repeat),
+        "forces": True,
+        "restart": restart,
+    }, seconds=3.0 * len(atoms))
+
+
+def central_atoms(item: KineticsHop, groups: Sequence[Group]) -> tuple[int, ...]:
+    """Atoms with central differences: as many whole shells, the mover at least, as keep the runs within kinetics.force_calls."""
+    k = item.settings.kinetics
+    for count in range(len(item.shells), 0, -1):
+        central = tuple(a for shell in item.shells[:count] for a in shell)
+        calls = sum(1 + len(displacements(g, item.atoms, k.displacement_A, central)) for g in groups)
+        if calls <= k.force_calls:
+            break
+    return central
+
+
+def with_hessians(item: KineticsHop, structures: Mapping[str, Atoms]) -> list[Stationary]:
+    """The steps of the Hessians of a hop's structures, by label of the image."""
+    k = item.settings.kinetics
+    found = {label: symmetric_structure(atoms, item.kpts, k.symmetry_tolerance_A) for label, atoms in structures.items()}
+    central = central_atoms(item, [group for _, group in found.values()])
+    return [_with_hessian(item, label, atoms, group, central) for label, (atoms, group) in found.items()]
+
+
+def _with_hessian(item: KineticsHop, label: str, atoms: Atoms, group: Group, central: Sequence[int]) -> Stationary:
+    rest = stationary_step(item, atoms, f"{label} at rest", restart=True)
+    moved = displacements(group, item.atoms, item.settings.kinetics.displacement_A, central)
+    common = {name: rest.inputs[name] for name in ("atoms", "setups", "dft")}
+    nudged = [Step("nudged", f"{title_of(item.hop)} {label}: atom {d.atom} displaced, {number} of {len(moved)}",
+                   common | {"atom": d.atom, "displacement": list(d.vector)}, {"stationary": rest}, seconds=1.5 * len(atoms))
+              for number, d in enumerate(moved, start=1)]
+    return Stationary(label, atoms, group, rest, tuple(moved), tuple(nudged))
+
+
+def moved_on(item: KineticsHop, before: Stationary, shift: FloatArray) -> Stationary:
+    """The structure with the atoms of the Hessian moved by `shift` (n, 3), at rest only."""
+    atoms = before.atoms.copy()
+    atoms.positions[list(item.atoms)] += shift
+    rest = stationary_step(item, atoms, f"{before.label} after a Newton step", restart=False)
+    return replace(before, atoms=atoms, rest=rest, moved=(), nudged=())
+
+
+def plane_wave_step(item: KineticsHop, atoms: Atoms, title: str, kpts: Sequence[int], gamma: bool = False) -> Step:
+    """Plane-wave energy of a structure in the local basis' geometry."""
+    k = item.settings.kinetics
+    used = setups(set(atoms.get_chemical_symbols()), item.settings.dft.recipe)
+    dft = _tight(item.settings)
+    return Step("plane_wave", f"{title_of(item.hop)} {title} in plane waves", {
+        "atoms": atoms_document(atoms),
+        "setups": {symbol: names["setup"] for symbol, names in used.items()},
+        "dft": {name: dft[name] for name in ("functional", "smearing_eV", "density_tolerance", "max_iterations")},
+        "kpts": list(kpts),
+        "gamma": gamma,
+        "cutoff": k.plane_wave_cutoff_eV,
+    }, seconds=0.3 * len(atoms) ** 2 + 20.0)
+
+
+def formation_steps(item: KineticsHop) -> dict[str, Step]:
+    """What the formation energy needs beside the initial image: "host", for an adatom "bulk" and "bulk, coarser".
+
+    The host cell has the k-points of the supercell, so that the two meshes are one. Empty where no formation energy is defined:
+    a mover of another species, structures from files. With plane waves each also as "... in plane waves".
+    """
+    hop, settings = item.hop, item.settings
+    spec = hop.spec
+    if spec.kind == "files" or spec.species != spec.metal:
+        return {}
+    unit, k = hop.host_unit, settings.kinetics
+    host = stationary_step(item, unit, f"host, {len(unit)} atoms", False)
+    mesh = [n * r for n, r in zip(item.kpts, hop.repeat, strict=True)]
+    inputs = host.inputs | {"kpts": mesh, "grid": host_grid(unit, hop.repeat, settings), "forces": False}
+    found = {"host": replace(host, inputs=inputs, seconds=7.0 * len(unit))}
+    if k.plane_wave:
+        coarse = k.plane_wave_bulk_kpts if unit.pbc[2] else k.plane_wave_slab_kpts
+        found["host in plane waves"] = plane_wave_step(item, unit, "host", [n * r for n, r in zip(coarse, hop.repeat, strict=True)])
+    if spec.kind != "adatom":
+        return found
+    source = bulk_step(spec.metal, settings).inputs
+    n = settings.host.bulk_kpts
+    for name, points in (("bulk", n), ("bulk, coarser", 2 * round(0.375 * n))):
+        found[name] = Step("stationary", f"{spec.metal} bulk atom, {points} k-points per axis", {
+            "atoms": source["atoms"], "setups": source["setups"], "dft": _tight(settings), "kpts": [points] * 3, "gamma": True,
+            "grid": source["grid"], "forces": False, "restart": False}, seconds=20.0)
+    if k.plane_wave:
+        from emforce.steps import document_atoms
+
+        found["bulk in plane waves"] = plane_wave_step(item, document_atoms(source["atoms"]), "bulk atom", [n] * 3, True)
+    return found
+
+
+def check_images(hop: Hop) -> None:
+    """Raises `InputError` where the hop lacks an image that its kinetics needs, or the mass of an atom."""
+    for fraction in (0.0, 0.5) if hop.symmetric else (0.0, 0.5, 1.0):
+        hop.image(fraction)
+    for symbol in sorted(set(hop.image(0.0).atoms.get_chemical_symbols())):
+        if not material(symbol).mass_amu > 0:
+            raise InputError("mass_amu", symbol, "a mass in the materials file")
+
+
+def _tight(settings: Settings) -> Document:
+    return dft_document(settings) | {"density_tolerance": settings.kinetics.density_tolerance}
+
+
+__all__ = ["KineticsHop", "Stationary", "central_atoms", "check_images", "formation_steps", "moved_on", "plane_wave_step", "shells_of",
+           "stationary_step", "symmetric_structure", "with_hessians"]

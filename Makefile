@@ -34,7 +34,7 @@ services:   ## what the tests run against: PostgreSQL, Chromium
 	@scripts/services.sh
 
 test: setup services ## every test but the slow production checks
-	@EMFORCE_REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(PYTEST)
+	@EMFORCE_REQUIRE_SERVICES=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 test-slurm: setup ## a campaign on a real SLURM of two virtual nodes, which it installs, starts and stops
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/test_slurm.py -m slurm -s $(PYTEST)

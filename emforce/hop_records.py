@@ -77,7 +77,7 @@ def records(item: Prepared, store: Store, failed: Mapping[str, str]) -> tuple[li
     bulk = store.find("bulk", item.plan.bulk.key)
     reason = _failure(item.plan.wind_steps(), failed)
     check = None if bulk is None else bulk.values["check"]
-    host = None if bulk is None else _host_record(item, bulk)
+    host = None if bulk is None else host_record(item.hop.spec.metal, item.settings, bulk)
     common = _identity(item, check)
     if reason is not None or bulk is None:
         status = "unconverged" if "self-consistency" in (reason or "") else "failed"
@@ -222,12 +222,12 @@ def _identity(item: Prepared, check: Document | None) -> dict[str, Any]:
     }
 
 
-def _host_record(item: Prepared, bulk: Finished) -> Host | None:
-    spec, settings = item.hop.spec, item.settings
+def host_record(metal: str, settings: Settings, bulk: Finished) -> Host:
+    """The finished step of a bulk host as it is stored: sums over the Fermi surface, bands, check against plane waves."""
     values = bulk.values
     check = values["check"]
     identity = {
-        "metal": spec.metal, "facet": "bulk", "basis": basis_name(spec.metal, settings.dft.recipe),
+        "metal": metal, "facet": "bulk", "basis": basis_name(metal, settings.dft.recipe),
         "preset": preset_label(settings.preset, dict(settings.overrides)), "functional": settings.dft.functional,
         "fermi_energy_eV": values["fermi_energy"], "dos_per_eV_atom": values["dos"], "omega_p_eV": values["plasma_energy"],
         "n_eV_angstrom2": values["n"], "rho_lambda_fohm_m2": values["rho_lambda"] / uohm_cm * 1e-3,

@@ -60,7 +60,17 @@ def run(
     InputError before anything is written when a specification, a setting or a profile is not allowed
     StoreError when the disk is full; CampaignCancelled when somebody stopped it: finished steps are kept, no record is written
     """
-    settings = load_settings(preset, overrides)
+    prepared = prepare(spec_paths, load_settings(preset, overrides))
+    return compute(prepared, Placement(cluster, workers, tuple(map(str, spec_paths))), store=store, database=database)
+
+
+def prepare(spec_paths: Sequence[Path], settings: Settings) -> list[Prepared]:
+    """Hops of specifications with the graph of steps that computes each of them; nothing is written.
+
+    Raises
+    ------
+    InputError when a specification is not allowed, two have one name, or a hop does not reach from end to end
+    """
     prepared = []
     for path in spec_paths:
         hop, residual = _hop(path, settings)
@@ -68,7 +78,16 @@ def run(
         prepared.append(Prepared(hop, settings, plan(hop, settings), residual))
     if len({p.hop.spec.name for p in prepared}) < len(prepared):
         raise InputError("SPEC", [p.hop.spec.name for p in prepared], "specifications with different names")
-    place = Placement(cluster, workers, tuple(map(str, spec_paths)))
+    return prepared
+
+
+def compute(prepared: Sequence[Prepared], place: Placement, *, store: Path, database: str | None) -> list[Record]:
+    """Run what is not in the store, of all hops in one campaign; store and return the records of each, in their order.
+
+    Raises
+    ------
+    InputError before anything is written when the profile is not allowed; StoreError, CampaignCancelled as `run`
+    """
     place.check()
     disk = Store(store)
     with Database(database, create=True) as rows:
@@ -121,4 +140,4 @@ def status(store: Path) -> list[str]:
     return lines
 
 
-__all__ = ["built_hop", "load_hops", "relaxed_folder", "run", "status"]
+__all__ = ["Prepared", "built_hop", "compute", "load_hops", "prepare", "relaxed_folder", "run", "status"]

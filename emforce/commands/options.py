@@ -71,6 +71,11 @@ def overrides(pairs: Sequence[str]) -> dict[str, object]:
 def add_specs(parser: argparse.ArgumentParser) -> None:
     """Specifications, --preset and --set."""
     parser.add_argument("spec", nargs="+", type=Path, metavar="SPEC", help="specification, structures/*.toml")
+    add_settings(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """--preset and --set."""
     parser.add_argument("--preset", choices=PRESETS, default="quick", help="settings (default %(default)s)")
     parser.add_argument(
         "--set",

@@ -40,7 +40,7 @@ from emforce.physics.lcao import Floats
 #: tau(eps) over its value at the Fermi energy: constant, or as 1/DOS(eps)
 SCATTERING = ("constant", "inverse dos")
 #: points of the thermal integrals, (eps - mu)/k_BT; the trapezoidal rule on the analytic kernel is exact to 1e-12
-_X = np.linspace(-40.0, 40.0, 4001)
+_X = np.linspace(-40.0, 40.0, 1601)
 _KERNEL = 0.25 / np.cosh(0.5 * _X) ** 2 * (_X[1] - _X[0])
 
 

@@ -1,0 +1,109 @@
+"""The heat of transport: from specifications and what is stored about their hops to stored records.
+
+K(eps) and Z* come from the rows of `emforce run`, barrier and moving atoms from those of `emforce kinetics`; what is computed
+here is the transport function of the bulk host, and the thermal integrals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from emforce.basis import basis_name
+from emforce.best import hop_of, rank
+from emforce.campaign import Campaign, Placement
+from emforce.database import Condition, Database
+from emforce.errors import EmforceError, InputError
+from emforce.heat_jobs import transport_step
+from emforce.heat_records import HeatInput, failures, grid, records
+from emforce.keys import BY_NAME
+from emforce.plan import bulk_step
+from emforce.record import HOP_AVERAGE, Record, preset_label
+from emforce.settings import Settings, load_settings
+from emforce.spec import Spec
+from emforce.steps import Document
+from emforce.store import Store
+from emforce.structure import load_spec
+
+#: sections of the settings that change nothing about K(eps)
+_OWN = ("heat.", "kinetics.", "phonons.")
+#: energies that a curve needs
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Where:
+    """Database, store, and where steps run."""
+
+    database: str | None
+    store: Path
+    place: Placement
+
+
+def heat(spec_paths: Sequence[Path], settings: Settings, where: Where) -> list[Record]:
+    """Compute and store the heat of transport of every specification; returns the records, failed ones included.
+
+    Raises
+    ------
+    InputError before anything is computed when a specification has no stored K(eps) of this preset and basis
+    """
+    where.place.check()
+    with Database(where.database) as rows:
+        items = [_input(load_spec(path), settings, rows) for path in spec_paths]
+    store = Store(where.store)
+    with Campaign(store, where.place) as campaign:
+        failed = campaign.compute([step for item in items for step in (item.transport.needs["bulk"], item.transport)])
+    found = [record for item in items for record in _made(item, store, failed)]
+    with Database(where.database) as rows:
+        for record in found:
+            rows.add(record)
+    return found
+
+
+def _made(item: HeatInput, store: Store, failed: Mapping[str, str]) -> list[Record]:
+    bulk = item.transport.needs["bulk"]
+    reason = failed.get(bulk.name) or failed.get(item.transport.name)
+    if reason is not None:
+        return failures(item, reason)
+    first, second = store.find(bulk.kind, bulk.key), store.find(item.transport.kind, item.transport.key)
+    if first is None or second is None:
+        raise EmforceError("the transport function was computed but is gone from the store; run the same command again")
+    return records(item, first.values, second.values)
+
+
+def _input(spec: Spec, settings: Settings, database: Database) -> HeatInput:
+    """The stored rows that a specification needs, and the step that is to be run."""
+    grid(spec.metal, settings)  # bad temperatures are known before anything runs
+    same = [Condition(BY_NAME[name], "=", (value,)) for name, value in (("spec", spec.name), ("metal", spec.metal))]
+    stored = [row for row in database.rows(same) if (row["facet"], row["hop"]) == (spec.facet, spec.hop)]
+    label = preset_label(settings.preset, {k: v for k, v in settings.overrides if not k.startswith(_OWN)})
+    basis = basis_name(spec.metal, settings.dft.recipe)
+    wind = [row for row in stored if (row["preset"], row["basis"]) == (label, basis) and row["k_wind_uohm_cm"] is not None
+            and len(row["k_of_energy_uohm_cm"] or ()) >= _FEWEST]
+    if not wind:
+        raise InputError("SPEC", spec.name, f"one whose wind force is stored with preset {label} and basis {basis} (emforce run)")
+    newest = {str(row["site"]): row for row in sorted(wind, key=lambda row: int(row["id"]))}
+    rows = tuple(sorted(newest.values(), key=lambda row: 2.0 if row["fraction"] is None else float(row["fraction"])))
+    step = transport_step(bulk_step(spec.metal, settings), settings.heat)
+    return HeatInput(settings, rows, _kinetics(stored, rows[0], label), step)
+
+
+def _kinetics(stored: Sequence[Document], like: Document, label: str) -> Document | None:
+    """The row of the kinetics of the same hop: of this preset if there is one, else the best."""
+    held = [row for row in stored if hop_of(row) == hop_of(like) and row["site"] == HOP_AVERAGE and row["barrier_eV"] is not None
+            and "reaction_atoms" in (row["kinetics_details"] or {})]
+    return min(held, key=lambda row: (row["preset"] != label, rank(row, "kinetics")), default=None)
+
+
+def run(spec_paths: Sequence[Path], preset: str, overrides: Mapping[str, object], where: Where) -> list[Record]:
+    """`heat` with the settings of a preset.
+
+    Raises
+    ------
+    InputError : a specification, a setting or a profile that is not allowed, or nothing stored to start from
+    """
+    return heat(spec_paths, load_settings(preset, overrides), where)
+
+
+__all__ = ["Where", "heat", "run"]

@@ -1,0 +1,86 @@
+"""Measured Seebeck coefficients of pure metals, each with its source: data/seebeck.toml. For comparison only."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+
+#: K around a single temperature within which a value holds
+_NEAR_K = 10.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One published series.
+
+    Attributes
+    ----------
+    metal : symbol
+    temperature_K, seebeck_uV_K : increasing temperatures and the values there
+    source, seen : where it is published, and where it was read
+    verified : whether that can be checked
+    """
+
+    metal: str
+    temperature_K: tuple[float, ...]
+    seebeck_uV_K: tuple[float, ...]
+    source: str
+    seen: str
+    verified: bool
+
+    def at(self, temperature_K: float) -> float | None:
+        """Linear between the temperatures, None beyond; a single one holds within 10 K."""
+        known = self.temperature_K
+        if len(known) == 1:
+            return self.seebeck_uV_K[0] if abs(temperature_K - known[0]) <= _NEAR_K else None
+        # room temperature is 300 K here and 303 K there
+        if not known[0] - _NEAR_K <= temperature_K <= known[-1]:
+            return None
+        return float(np.interp(temperature_K, known, self.seebeck_uV_K))
+
+
+@lru_cache(maxsize=1)
+def _file() -> tuple[Measured, ...]:
+    text = resources.files("emforce").joinpath("data", "seebeck.toml").read_text(encoding="utf-8")
+    return tuple(measured_of(entry) for entry in tomllib.loads(text)["value"])
+
+
+def measured_of(entry: Mapping[str, Any]) -> Measured:
+    """One entry of the file.
+
+    Raises
+    ------
+    InputError : a missing name, temperatures that do not increase, lists of different length, no source
+    """
+    where = f"seebeck.toml {entry.get('metal')}"
+    names = ("metal", "temperature_K", "seebeck_uV_K", "source", "seen", "verified")
+    if sorted(entry) != sorted(names):
+        raise InputError(where, sorted(entry), ", ".join(names))
+    T, S = tuple(map(float, entry["temperature_K"])), tuple(map(float, entry["seebeck_uV_K"]))
+    if not T or len(T) != len(S) or list(T) != sorted(set(T)) or T[0] <= 0:
+        raise InputError(f"{where}.temperature_K", T, "increasing temperatures above 0 K, one for each value")
+    if not str(entry["source"]).strip() or not isinstance(entry["verified"], bool):
+        raise InputError(f"{where}.source", entry["source"], "a source, and verified = true or false")
+    return Measured(str(entry["metal"]), T, S, str(entry["source"]), str(entry["seen"]), entry["verified"])
+
+
+def measured(metal: str) -> tuple[Measured, ...]:
+    """What was measured on a metal; empty where nothing is known here."""
+    return tuple(entry for entry in _file() if entry.metal == metal)
+
+
+def measured_at(metal: str, temperature_K: float) -> tuple[float, Measured] | None:
+    """The value at a temperature and the series it is from, a verified one if there is one."""
+    found = [(value, entry) for entry in measured(metal) if (value := entry.at(temperature_K)) is not None]
+    return min(found, key=lambda pair: not pair[1].verified, default=None)
+
+
+__all__ = ["Measured", "measured", "measured_at", "measured_of"]

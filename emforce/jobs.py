@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from emforce import direct_jobs, embedding_jobs, ground_state_jobs, heat_jobs, kinetics_jobs
+from emforce import direct_jobs, embedding_jobs, ground_state_jobs, heat_jobs, kinetics_jobs, phonon_jobs
 from emforce.steps import Document, Step, atoms_document
 from emforce.store import Finished, Store
 
@@ -33,6 +33,7 @@ JOBS: dict[str, Job] = {
     "response": direct_jobs.response,
     "direct": direct_jobs.direct,
     "transport": heat_jobs.transport,
+    "phonons": phonon_jobs.phonons,
 }
 
 

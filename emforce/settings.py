@@ -179,6 +179,25 @@ class Kinetics:
 
 
 @dataclass(frozen=True)
+class Phonons:
+    """Phonons of the bulk.
+
+    Attributes
+    ----------
+    fcc_size, bcc_size : supercell in cubic cells
+    kpts : Monkhorst-Pack mesh of the supercell, shifted off Gamma where the number is even
+    displacement_A : of one atom
+    density_tolerance : of these runs, tighter than that of the wind force: forces are differentiated
+    """
+
+    fcc_size: Mesh
+    bcc_size: Mesh
+    kpts: Mesh
+    displacement_A: float
+    density_tolerance: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of a run, and the name of the preset they came from with what was changed."""
 
@@ -191,6 +210,7 @@ class Settings:
     direct: Direct
     heat: Heat
     kinetics: Kinetics
+    phonons: Phonons
 
     @property
     def digest(self) -> str:
@@ -200,7 +220,7 @@ class Settings:
 
 
 _SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding, "direct": Direct,
-             "heat": Heat, "kinetics": Kinetics}
+             "heat": Heat, "kinetics": Kinetics, "phonons": Phonons}
 _POSITIVE = {"force_tolerance_eV_per_A", "symmetry_tolerance_A", "plane_wave_cutoff_eV", "window_eV", "spacing_eV", "max_outside_share", "layers", "vacuum_A", "smearing_eV", "grid_A",
              "density_tolerance", "max_iterations", "matrix_kpts",
              "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",

@@ -114,7 +114,7 @@ def self_consistent(
             calc = make(atoms)
         total, reason = 0, ""
         for factor in attempt.smearings:
-            _set(calc, atoms, attempt, settings, factor)
+            _set(calc, attempt, settings, factor)
             steps, reason = iterate(calc, atoms)
             total += steps
             if reason:
@@ -134,26 +134,35 @@ def self_consistent(
     raise ConvergenceError(f"self-consistency of {atoms.get_chemical_formula()} failed. {tried}. {MORE[0].upper()}{MORE[1:]}")
 
 
-def _set(calc: Any, atoms: Atoms, attempt: Attempt, settings: DFTSettings, factor: float) -> None:
+def _set(calc: Any, attempt: Attempt, settings: DFTSettings, factor: float) -> None:
     """Give a calculator the loop of an attempt; it keeps its density."""
     if attempt == ATTEMPTS[0]:
         return
-    if getattr(calc, "dft", None) is None:
-        calc.create_new_calculation(atoms)
-    _change(calc, dict(attempt.mixer), round(settings.max_iterations * attempt.iterations), factor * settings.smearing_eV)
-    calc.dft.results = {}
+    loop = round(settings.max_iterations * attempt.iterations), dict(attempt.mixer), factor * settings.smearing_eV
+    if getattr(calc, "dft", None) is None:  # nothing is built yet: it will be, from the parameters
+        _set_parameters(calc, *loop)
+    else:
+        _set_loop(calc, *loop)
+        calc.dft.results = {}
 
 
 def _restore(calc: Any, settings: DFTSettings) -> None:
-    """Give a calculator the loop of the settings again, so that what starts from it starts as set."""
-    _change(calc, dict(ATTEMPTS[0].mixer), settings.max_iterations, settings.smearing_eV)
+    """Give a calculator the loop of the settings again, so that what starts from it, or from its file, starts as set."""
+    loop = settings.max_iterations, dict(ATTEMPTS[0].mixer), settings.smearing_eV
+    _set_parameters(calc, *loop)
+    _set_loop(calc, *loop)
 
 
-def _change(calc: Any, mixer: Mapping[str, Any], iterations: int, width: float) -> None:
-    """Change mixer and smearing (eV) of the loop alone: GPAW's own `DFT.change` loses the basis functions of LCAO.
+def _set_parameters(calc: Any, iterations: int, mixer: Mapping[str, Any], width: float) -> None:
+    from gpaw.dft import Mixer, Occupations
 
-    GPAW's parameters stay what they are, those of the settings; so a file that is written starts as set, too.
-    """
+    calc.params.maxiter = iterations
+    calc.params.mixer = Mixer.from_param(mixer)
+    calc.params.occupations = Occupations.from_param({"name": "fermi-dirac", "width": width})
+
+
+def _set_loop(calc: Any, iterations: int, mixer: Mapping[str, Any], width: float) -> None:
+    """Change the loop alone: GPAW's own `DFT.change` loses the basis functions of LCAO. Width of the smearing in eV."""
     from gpaw.dft import Mixer
     from gpaw.occupations import FermiDiracCalculator
 

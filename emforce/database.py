@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -20,7 +20,7 @@ from . import schema
 from .best import Hops, best_rows
 from .copies import fill
 from .errors import InputError, StoreError
-from .keys import BY_NAME, HOST_KEYS, KEYS, Key
+from .keys import BY_NAME, HOST_KEYS, KEYS, PHONON_KEYS, Key
 from .record import HOP_AVERAGE, Host, Record
 from .schema import IDENTITY, SCHEMA_VERSION
 from .schema import hosts as _hosts
@@ -106,9 +106,13 @@ class Database:
             return _insert(connection, _records, record, host_id=host.id if host else None)
 
     def add_host(self, host: Host) -> int:
-        """Store a host and return its row number (that of the newest row, if it has the same content)."""
+        """Store a host and return its row number (that of the newest row, if it has the same content).
+
+        Phonons that the newest row of the same identity has, and this one does not, are taken over: bands and phonons of
+        one host are computed at different times.
+        """
         with self._transaction(write=True) as connection:
-            return _insert(connection, _hosts, host)
+            return _insert(connection, _hosts, _with_phonons(connection, host))
 
     # reading
 
@@ -255,6 +259,16 @@ def _host_identity() -> list[str]:
 def _newest(connection: Connection, table: sa.Table, identity: Mapping[str, str]) -> Any:
     query = sa.select(table.c.id, table.c.content_hash).where(*(table.c[k] == v for k, v in identity.items()))
     return connection.execute(query.order_by(table.c.id.desc()).limit(1)).first()
+
+
+def _with_phonons(connection: Connection, host: Host) -> Host:
+    """The host, with the phonons of the newest row of its identity if it has none of its own."""
+    newest = _newest(connection, _hosts, host.identity)
+    if host.phonon_status or newest is None:
+        return host
+    row = connection.execute(sa.select(_hosts).where(_hosts.c.id == newest.id)).mappings().one()
+    before = Host.from_document(dict(row))
+    return replace(host, **{name: getattr(before, name) for name in PHONON_KEYS})
 
 
 def _insert(connection: Connection, table: sa.Table, item: Record | Host, **extra: int | None) -> int:

@@ -262,6 +262,25 @@ SIGMA_OF: dict[str, str] = {
     "seebeck_uV_K": "seebeck_sigma_uV_K",
 }
 
+_PHONONS: tuple[Key, ...] = (
+    Key("phonon_status", "text", "value", "", "", "ok, failed: and why, or empty where no phonons were computed", since=3),
+    Key("debye_temperature_K", "number", "value", "K", "",
+        "Debye temperature of the computed phonons: low-temperature limit, from the sound velocities", r"$\Theta_\mathrm{D}$",
+        since=3),
+    Key("debye_temperature_sigma_K", "number", "value", "K", "",
+        "Numerical standard uncertainty of debye_temperature_K: interaction range and acoustic sum rule",
+        r"$\sigma(\Theta_\mathrm{D})$", since=3),
+    Key("phonon_path", "json", "detail", "1/Å", "", "Distance along the path of the phonon bands, one number per q-point",
+        "Wave vector", since=3),
+    Key("phonon_ticks", "json", "detail", "1/Å", "", "Special points of that path: list of [distance, name]", since=3),
+    Key("phonon_bands_THz", "json", "detail", "THz", "", "Phonon frequencies, [q-point][branch]", "Frequency", since=3),
+    Key("phonon_details", "json", "detail", "", "",
+        "Of the phonons: supercell, sum rule, density of modes, parts of the uncertainty, measured Debye temperature", since=3),
+)
+
+#: the keys of a host that `emforce phonons` fills
+PHONON_KEYS: tuple[str, ...] = tuple(key.name for key in _PHONONS)
+
 HOST_KEYS: tuple[Key, ...] = (
     Key("metal", "text", "identity", "", "", "Host metal, chemical symbol", "Metal"),
     Key("facet", "text", "identity", "", "", "Surface orientation of the host, or bulk", "Facet"),
@@ -306,6 +325,7 @@ HOST_KEYS: tuple[Key, ...] = (
     Key("checks", "json", "detail", "", "",
         "Comparison with plane waves: name, value, comparison, limit, passed"),
     Key("provenance", "json", "detail", "", "", "Versions, settings hash, git commit, sources"),
+    *_PHONONS,
 )
 
 #: every key of a record by name

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -181,9 +182,12 @@ def _fractional(made: Any, q: Floats) -> Floats:
 
 def _bands(made: Any, structure: str) -> tuple[Floats, tuple[tuple[float, str], ...], Floats]:
     unit = 2 * math.pi / float(made.unitcell.cell[0, 0])
-    paths, distances, ticks, at = [], [], [], 0.0
+    paths: list[Floats] = []
+    distances: list[Floats] = []
+    ticks: list[tuple[float, str]] = []
+    at = 0.0
     for number, segment in enumerate(PATHS[structure]):
-        for (name, a), (_, b) in zip(segment[:-1], segment[1:], strict=True):
+        for (name, a), (_, b) in pairwise(segment):
             start, end = unit * np.array(a), unit * np.array(b)
             length = float(np.linalg.norm(end - start))
             share = np.linspace(0, 1, max(3, round(_PATH_DENSITY * length)))

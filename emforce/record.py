@@ -306,6 +306,10 @@ class Host(Stored):
     path : (k,) distance along the band path; path_ticks : ((distance, name), ...)
     bands_lcao_eV, bands_plane_wave_eV : (k, n) and (k, m), relative to the Fermi energy; (0, 0) where not
         computed
+    phonon_status : "ok", "failed: why", or "" where no phonons were computed; only with "ok" are there
+        debye_temperature_K, debye_temperature_sigma_K : low-temperature limit and its numerical uncertainty
+        phonon_path, phonon_ticks, phonon_bands_THz : as path, path_ticks and the bands, (k,) and (k, 3)
+    phonon_details : any JSON-able mapping
     status : "ok", or "outside tolerance" when a check fails
     checks, reason, provenance : as in `Record`, provenance as far as it applies
     """
@@ -331,6 +335,13 @@ class Host(Stored):
     path_ticks: tuple[tuple[float, str], ...] = ()
     bands_lcao_eV: Array = field(default_factory=lambda: np.zeros((0, 0)))
     bands_plane_wave_eV: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    phonon_status: str = ""
+    debye_temperature_K: float = _NAN
+    debye_temperature_sigma_K: float = _NAN
+    phonon_path: Array = field(default_factory=lambda: np.zeros(0))
+    phonon_ticks: tuple[tuple[float, str], ...] = ()
+    phonon_bands_THz: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    phonon_details: Mapping[str, Any] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -339,12 +350,27 @@ class Host(Stored):
         return HOST_KEYS
 
     def __post_init__(self) -> None:
-        self._freeze("path", (None,))
-        for name in ("bands_lcao_eV", "bands_plane_wave_eV"):
-            bands = np.array(getattr(self, name), dtype=float)
-            if bands.size == 0:
-                object.__setattr__(self, name, bands.reshape(0, 0))
-            self._freeze(name, (len(self.path) if bands.size else 0, None))
-        ticks = tuple((float(distance), str(name)) for distance, name in self.path_ticks)
-        object.__setattr__(self, "path_ticks", ticks)
+        for path, ticks, names in (("path", "path_ticks", ("bands_lcao_eV", "bands_plane_wave_eV")),
+                                   ("phonon_path", "phonon_ticks", ("phonon_bands_THz",))):
+            self._freeze(path, (None,))
+            for name in names:
+                bands = np.array(getattr(self, name), dtype=float)
+                if bands.size == 0:
+                    object.__setattr__(self, name, bands.reshape(0, 0))
+                self._freeze(name, (len(getattr(self, path)) if bands.size else 0, None))
+            pairs = tuple((float(distance), str(name)) for distance, name in getattr(self, ticks))
+            object.__setattr__(self, ticks, pairs)
+        object.__setattr__(self, "phonon_details", json.loads(json.dumps(dict(self.phonon_details))))
+        self._check_phonons()
         super().__post_init__()
+
+    def _check_phonons(self) -> None:
+        """Served phonons are complete; without the status ok there is no value."""
+        if self.phonon_status not in ("", "ok") and not self.phonon_status.startswith("failed: "):
+            raise InputError("phonon_status", self.phonon_status, 'ok, "failed: why", or empty')
+        value, sigma = self.debye_temperature_K, self.debye_temperature_sigma_K
+        served = self.phonon_status == "ok"
+        if served and not (value > 0 and sigma >= 0 and self.phonon_bands_THz.size):
+            raise CheckError("phonons with status ok need bands and a positive Debye temperature with its uncertainty")
+        if not served and not (math.isnan(value) and math.isnan(sigma) and not self.phonon_bands_THz.size):
+            raise InputError("debye_temperature_K", value, "values of phonons only with phonon_status ok")

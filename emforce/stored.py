@@ -211,7 +211,7 @@ class Stored:
                 continue  # not computed: the default of the field says so
             elif key.name == "checks":
                 values[key.name] = tuple(Check.from_document(check) for check in value)
-            elif isinstance(value, list) and key.name != "path_ticks":
+            elif isinstance(value, list) and not key.name.endswith("_ticks"):
                 values[key.name] = np.array(value, dtype=float)  # None becomes nan
             else:
                 values[key.name] = value

@@ -131,65 +131,65 @@ class _Case:
 
     k: Curve
     host: TransportCurves
-    rho: float
     z_direct: float
     scattering: str = "constant"
 
-    def results(self, kT: float) -> Floats:
+    def results(self, kT: float, rho: float) -> Floats:
         """Q(E=0) in eV, Q(J=0) in eV, S in k_B/e."""
         thermal = host_thermal(self.host, kT, self.scattering)
-        found = electronic_heat(self.k, self.rho, self.host, thermal)
+        found = electronic_heat(self.k, rho, self.host, thermal)
         return np.array([found.q, open_circuit_heat(found.q, found.z_wind + self.z_direct, thermal.seebeck, kT), thermal.seebeck])
 
 
-def electronic_point(
-    wind: HopWind, host: HostCurves, at: Surroundings
+def electronic_points(wind: HopWind, host: HostCurves, at: Sequence[Surroundings]) -> list[ElectronicPoint]:
+    """Q_el and S at several temperatures. See the head of the file for the parts of the uncertainty."""
+    base = _Case(wind.k, host.served, wind.z_direct)
+    variants = _variants(wind, host)
+    return [_point(wind, host, here, base, variants) for here in at]
+
+
+def _point(
+    wind: HopWind, host: HostCurves, at: Surroundings, base: _Case, variants: Mapping[str, Sequence[_Case]]
 ) -> ElectronicPoint:
-    """Q_el and S at one temperature. See the head of the file for the parts."""
-    rho, rho_sigma = at.rho, at.rho_sigma
-    kT = BOLTZMANN_eV * at.temperature_K
-    base = _Case(wind.k, host.served, rho, wind.z_direct)
+    kT, rho = BOLTZMANN_eV * at.temperature_K, at.rho
     thermal = host_thermal(host.served, kT)
     found = electronic_heat(wind.k, rho, host.served, thermal)
     z_star = found.z_wind + wind.z_direct
-    values = base.results(kT)
-    parts = {name: np.max([np.abs(case.results(kT) - values) for case in cases], axis=0)
-             for name, cases in _variants(wind, host, rho, rho_sigma).items()}
-    outside = abs(found.outside)
-    error = host.error * abs(thermal.seebeck)
-    parts["host_basis"] = np.array([0.0, kT * abs(z_star) * error, error])
-    parts["beyond_window"] = np.array([outside, outside, 0.0])
-    difference = NAN if at.seebeck_measured is None else abs(at.seebeck_measured / SEEBECK_UNIT - thermal.seebeck)
-    parts["seebeck"] = np.array([0.0, kT * abs(z_star) * difference, 0.0])
-    if rho_sigma is None:
-        parts["resistivity"] = np.array([NAN, NAN, 0.0])
+    values = base.results(kT, rho)
+    parts = {name: np.max([np.abs(case.results(kT, rho) - values) for case in cases], axis=0) for name, cases in variants.items()}
+    outside, error = abs(found.outside), host.error * abs(thermal.seebeck)
+    measured = NAN if at.seebeck_measured is None else abs(at.seebeck_measured / SEEBECK_UNIT - thermal.seebeck)
+    unknown = np.array([NAN, NAN, 0.0])
+    parts |= {
+        "host_basis": np.array([0.0, kT * abs(z_star) * error, error]),
+        "beyond_window": np.array([outside, outside, 0.0]),
+        "seebeck": np.array([0.0, kT * abs(z_star) * measured, 0.0]),
+        "resistivity": unknown if at.rho_sigma is None else np.abs(base.results(kT, rho + at.rho_sigma) - values),
+    }
     scale = np.array([1.0, 1.0, SEEBECK_UNIT])
     estimates = [Estimated(float(values[i] * scale[i]), {name: float(part[i] * scale[i]) for name, part in parts.items()})
                  for i in range(3)]
-    other = _Case(wind.k, host.served, rho, wind.z_direct, "inverse dos").results(kT) * scale
+    other = variants["scattering_time"][0].results(kT, rho) * scale
     return ElectronicPoint(at.temperature_K, *estimates, found.share, (float(other[0]), float(other[1]), float(other[2])),
                            sommerfeld_heat(wind.k.slope(), rho, kT), mott_seebeck(host.served, kT) * SEEBECK_UNIT,
                            found.z_wind, thermal.norm, thermal.mu)
 
 
-def _variants(wind: HopWind, host: HostCurves, rho: float, rho_sigma: float | None) -> dict[str, Sequence[_Case]]:
+def _variants(wind: HopWind, host: HostCurves) -> dict[str, Sequence[_Case]]:
     k, curves, z = wind.k, host.served, wind.z_direct
     points = len(k.energies)
     relative = wind.k_sigma / float(np.abs(k.values).max()) if np.any(k.values) else 0.0
-    found: dict[str, Sequence[_Case]] = {
-        "scattering_time": [_Case(k, curves, rho, z, "inverse dos")],
-        "fermi_energy": [_Case(k.shifted(d), curves.shifted(d), rho, z) for d in (-wind.fermi_error, wind.fermi_error)],
-        "interpolation": [_Case(Curve(k.energies, k.values, order), curves, rho, z) for order in (2, 3) if points > order],
-        "smearing": [_Case(k.sharpened(wind.width), curves, rho, z)],
-        "host_smearing": [_Case(k, host.wider, rho, z)],
-        "mesh": [_Case(k, host.coarser, rho, z)],
-        "wind_slope": [_Case(k.tilted(1 + relative), curves, rho, z)],
-        "wind_force": [_Case(k.tilted(1.0, wind.k_sigma), curves, rho, z)],
-        "direct": [_Case(k, curves, rho, z + (0.0 if math.isnan(wind.z_direct_sigma) else wind.z_direct_sigma))],
+    return {
+        "scattering_time": [_Case(k, curves, z, "inverse dos")],
+        "fermi_energy": [_Case(k.shifted(d), curves.shifted(d), z) for d in (-wind.fermi_error, wind.fermi_error)],
+        "interpolation": [_Case(Curve(k.energies, k.values, order), curves, z) for order in (2, 3) if points > order],
+        "smearing": [_Case(k.sharpened(wind.width), curves, z)],
+        "host_smearing": [_Case(k, host.wider, z)],
+        "mesh": [_Case(k, host.coarser, z)],
+        "wind_slope": [_Case(k.tilted(1 + relative), curves, z)],
+        "wind_force": [_Case(k.tilted(1.0, wind.k_sigma), curves, z)],
+        "direct": [_Case(k, curves, z + (0.0 if math.isnan(wind.z_direct_sigma) else wind.z_direct_sigma))],
     }
-    if rho_sigma is not None:
-        found["resistivity"] = [_Case(k, curves, rho + rho_sigma, z)]
-    return found
 
 
-__all__ = ["BOLTZMANN_eV", "ElectronicPoint", "Estimated", "HopWind", "HostCurves", "Surroundings", "electronic_point"]
+__all__ = ["BOLTZMANN_eV", "ElectronicPoint", "Estimated", "HopWind", "HostCurves", "Surroundings", "electronic_points"]

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from emforce import provenance
 from emforce.basis import basis_name
 from emforce.errors import InputError
@@ -22,7 +24,7 @@ from emforce.heat_assess import (
     HopWind,
     HostCurves,
     Surroundings,
-    electronic_point,
+    electronic_points,
 )
 from emforce.materials import material
 from emforce.physics.heat import Curve, LatticeBounds, TransportCurves, lattice_bounds
@@ -33,7 +35,8 @@ from emforce.steps import Document, Step
 from emforce.stored import Check
 
 METHOD = "heat of transport, thermal integral of K(E)"
-#: Q_el(E=0) at the lowest temperature is off its Sommerfeld form by no more than this share of the largest slope of K would give
+#: Q_el(E=0) at the lowest temperature is off its Sommerfeld form by no more than this share of what the largest mean slope of K
+#: between the Fermi energy and the outer half of the window would give: K is smooth on the scale of k_BT
 MAX_SOMMERFELD_SHARE = 0.25
 #: the same for S against Mott's formula
 MAX_MOTT_SHARE = 0.25
@@ -125,7 +128,7 @@ def grid(metal: str, settings: Settings) -> list[Surroundings]:
 def _record(item: HeatInput, row: Document, host: HostCurves, lattice: tuple[LatticeBounds | None, str],
             check: Document | None) -> Record:
     wind = hop_wind(row, item.settings)
-    points = [electronic_point(wind, host, at) for at in grid(str(row["metal"]), item.settings)]
+    points = electronic_points(wind, host, grid(str(row["metal"]), item.settings))
     bounds, word = lattice
     total = [_total(point, bounds, item.kinetics) for point in points]
     served = [point.share <= item.settings.heat.max_outside_share for point in points]
@@ -167,7 +170,8 @@ def _checks(wind: HopWind, host: HostCurves, lowest: ElectronicPoint, bounds: La
             kinetics: Document | None) -> list[Check]:
     T = lowest.temperature_K
     e, k = wind.k.energies, wind.k.values
-    steepest = max(abs((b - a) / (f - g)) for a, b, g, f in zip(k, k[1:], e, e[1:], strict=False))
+    far = np.abs(e) >= 0.5 * np.abs(e).max()
+    steepest = float(np.abs((k[far] - float(wind.k(0.0))) / e[far]).max())
     unit = abs(lowest.sommerfeld / wind.k.slope()) if wind.k.slope() else 0.0
     n, dos = host.served.n, host.served.dos
     slopes = abs(n.slope() / float(n(0.0))) + abs(dos.slope() / float(dos(0.0)))

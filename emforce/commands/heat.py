@@ -74,7 +74,7 @@ def heat_table(records: Sequence[Record], temperatures_K: Sequence[float]) -> st
             table.append([hop, record.site, "", f"failed: {record.reason}", *[""] * 6])
             continue
         low, high = record.q_lattice_low_eV, record.q_lattice_high_eV
-        bounds = "-" if math.isnan(low) else f"{low:+.2f} to {high:+.2f}"
+        bounds = "-" if math.isnan(low) else f"{round(low, 2) + 0.0:+.2f} to {round(high, 2) + 0.0:+.2f}"
         for T in temperatures_K:
             values = values_at(record, T)
             if values is None:

@@ -16,7 +16,7 @@ For constant tau and to second order in T these are -(pi^2/3) (k_B T)^2 K'(0)/rh
 N(eps) in the relation of tau and rho, and mu(T) from the density of states. Models: tau constant, and tau ~ 1/DOS(eps) (phonons,
 all final states alike). Left out: a tau that differs over the Fermi surface, phonon drag, the drift of the direct part.
 
-Lattice. Energy-partition model of K. Wirtz (Phys. Z. 44, 221 (1943)) and A. D. LeClaire (Phys. Rev. 93, 344 (1954)): atom a
+Lattice. Energy-partition model after K. Wirtz (1943) and A. D. LeClaire (1954): atom a
 supplies the share w_a of the activation energy E_m where it is, at s_a between start plane (-1) and end plane (+1) of the hop.
 Planes a distance dT apart in temperature give the rate nu exp(-sum_a w_a E_m/k_B(T + s_a dT/2)) forth and with -s_a back, so
 
@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -40,7 +41,7 @@ from emforce.physics.lcao import Floats
 #: tau(eps) over its value at the Fermi energy: constant, or as 1/DOS(eps)
 SCATTERING = ("constant", "inverse dos")
 #: points of the thermal integrals, (eps - mu)/k_BT; the trapezoidal rule on the analytic kernel is exact to 1e-12
-_X = np.linspace(-40.0, 40.0, 1601)
+_X = np.linspace(-40.0, 40.0, 801)
 _KERNEL = 0.25 / np.cosh(0.5 * _X) ** 2 * (_X[1] - _X[0])
 
 
@@ -163,6 +164,7 @@ class HostThermal:
     norm: float
 
 
+@lru_cache(maxsize=1024)  # the same host serves all sites and most variants of an error estimate
 def host_thermal(host: TransportCurves, kT: float, scattering: str = "constant") -> HostThermal:
     """Chemical potential and Seebeck coefficient of a host; see the head of the file.
 

@@ -1,0 +1,312 @@
+"""Rows of the heat of transport: values, uncertainties, what is withheld and why; the step `transport`; the command."""
+
+from __future__ import annotations
+
+import json
+import math
+from types import SimpleNamespace
+
+import models
+import numpy as np
+import pytest
+import synthetic
+from ase import Atoms
+
+from emforce import cli, heat
+from emforce.basis import basis_name
+from emforce.best import best_rows
+from emforce.commands.heat import direction, heat_table, values_at
+from emforce.database import Database
+from emforce.errors import InputError
+from emforce.evaluate import Situation, evaluate
+from emforce.heat_assess import BOLTZMANN_eV, HostCurves, Surroundings, electronic_points
+from emforce.heat_jobs import transport, transport_step
+from emforce.heat_records import HeatInput, failures, hop_wind, records
+from emforce.materials import material
+from emforce.physics.fermi import fermi_surface
+from emforce.physics.heat import Curve, TransportCurves, sommerfeld_heat
+from emforce.record import HOP_AVERAGE
+from emforce.seebeck import measured_at, measured_of
+from emforce.settings import load_settings
+from emforce.steps import Step, atoms_document, save_matrices
+from emforce.store import Finished
+
+SETTINGS = load_settings("quick")
+ENERGIES = np.array(SETTINGS.embedding.energies_eV)
+SLOPE = -45.0
+GRID = np.linspace(-1.2, 1.2, 49)
+#: N = 5.5 + 0.9 e, DOS = 0.29 - 0.04 e, as in Cu
+CURVES = {"n": (5.5 + 0.9 * GRID).tolist(), "dos": (0.29 - 0.04 * GRID).tolist()}
+TRANSPORT = {name: CURVES for name in ("served", "wider", "coarser")}
+BULK = {"check": {"dos_ratio": 0.98, "omega_p_ratio": 1.02, "passed": True, "reasons": []}}
+#: mover at the start plane, then in the middle; two neighbours on the end planes
+ATOMS = {"index": [0, 1, 2], "mass_amu": [63.5] * 3, "weight_mode": [0.9, 0.05, 0.05], "weight_path": [0.8, 0.1, 0.1],
+         "position_start": [-1.0, -1.2, 1.2], "position_saddle": [0.0, -1.2, 1.2]}
+STEP = Step("transport", "made up", {"energies": GRID.tolist()})
+
+
+def wind_record(**changes):
+    return synthetic.record(**{
+        "energies_eV": ENERGIES, "k_of_energy_uohm_cm": -110 + SLOPE * ENERGIES, "k_wind_uohm_cm": -110.0, "z_direct": 0.5,
+        "z_direct_sigma_parts": {"drift": 0.1}, "k_wind_sigma_parts_uohm_cm": {"fermi_energy": 5.0, "geometry": 11.0},
+        "site": HOP_AVERAGE, "fraction": math.nan, "basis": basis_name("Cu", "default"), **changes,
+    })
+
+
+def row_of(record, number=1):
+    return {"id": number, **record.document()}
+
+
+def kinetics_record(**changes):
+    blank = {"k_wind_uohm_cm": math.nan, "k_wind_sigma_parts_uohm_cm": {}, "energies_eV": [], "k_of_energy_uohm_cm": []}
+    return synthetic.record(**{
+        **blank, "site": HOP_AVERAGE, "fraction": math.nan, "method": "vineyard", "barrier_eV": 0.5, "barrier_sigma_eV": 0.04,
+        "kinetics_details": {"reaction_atoms": ATOMS}, **changes,
+    })
+
+
+def made(kinetics=None, settings=SETTINGS, bulk=BULK, **changes):
+    (found,) = records(HeatInput(settings, (row_of(wind_record(**changes)),), kinetics, STEP), bulk, TRANSPORT)
+    return found
+
+
+def column(record, name):
+    return dict(zip(record.q_of_temperature["temperature_K"], record.q_of_temperature[name], strict=True))
+
+
+def test_electronic_part_without_field_is_sommerfeld_with_the_resistivity_of_the_metal():
+    found = made()
+    assert found.status == "ok" and found.q_condition == "E=0"
+    for T in (200.0, 300.0, 600.0):
+        wanted = sommerfeld_heat(SLOPE, material("Cu").rho_uohm_cm(T), BOLTZMANN_eV * T)
+        assert column(found, "q_el_eV")[T] == pytest.approx(wanted, rel=0.02)  # mu(T) and <N> are of higher order
+        assert 0 < column(found, "q_el_sigma_eV")[T] < math.inf
+
+
+def test_open_circuit_adds_the_term_of_the_seebeck_coefficient():
+    found = made()
+    details = found.provenance["heat"]
+    at = details["temperature_K"].index(300.0)
+    z_star = details["z_wind"][at] + 0.5
+    term = details["q_el_open_circuit_eV"][at] - column(found, "q_el_eV")[300.0]
+    assert term == pytest.approx(-300.0 * z_star * column(found, "seebeck_uV_K")[300.0] * 1e-6, rel=1e-9)
+    assert column(found, "seebeck_uV_K")[300.0] < 0  # N rises with the energy: like free electrons
+    assert term < 0  # both Z* and S are negative
+
+
+def test_total_needs_the_lattice_part_and_carries_its_bounds():
+    assert "q_star_eV" not in made().q_of_temperature
+    found = made(row_of(kinetics_record(), 7))
+    # +0.9 E_m and +0.8 E_m at the start, 0 at the saddle, neighbours cancel
+    assert (found.q_lattice_low_eV, found.q_lattice_high_eV) == pytest.approx((0.0, 0.45))
+    assert found.q_condition == "J=0"
+    details = found.provenance["heat"]
+    at = details["temperature_K"].index(300.0)
+    assert column(found, "q_star_eV")[300.0] == pytest.approx(details["q_el_open_circuit_eV"][at] + 0.225)
+    parts = details["sigma_parts"]["q_star_eV"]
+    assert parts["lattice_bounds"][at] == pytest.approx(0.225) and parts["barrier"][at] == pytest.approx(0.225 * 0.04 / 0.5)
+    total = math.hypot(*(part[at] for part in parts.values() if part[at] is not None))
+    assert column(found, "q_star_sigma_eV")[300.0] == pytest.approx(total)
+
+
+def test_a_partition_that_is_none_leaves_the_lattice_part_out_and_says_why():
+    broken = kinetics_record(kinetics_details={"reaction_atoms": {**ATOMS, "weight_mode": [0.9, 0.9, 0.9]}})
+    found = made(row_of(broken))
+    assert math.isnan(found.q_lattice_low_eV) and "q_star_eV" not in found.q_of_temperature
+    assert "whose sum is 1" in found.provenance["q_lattice"]
+
+
+def test_values_that_come_from_beyond_the_window_are_withheld():
+    found = made()
+    details = found.provenance["heat"]
+    values = found.q_of_temperature["q_el_eV"]
+    for T, share, q in zip(details["temperature_K"], details["share_beyond_window"], values, strict=True):
+        assert math.isnan(q) == (share > SETTINGS.heat.max_outside_share), T
+    assert math.isnan(column(found, "q_el_eV")[1000.0]) and math.isfinite(column(found, "seebeck_uV_K")[1000.0])
+    wide = np.linspace(-0.6, 0.6, 13)
+    longer = made(energies_eV=wide, k_of_energy_uohm_cm=-110 + SLOPE * wide)
+    assert math.isfinite(column(longer, "q_el_eV")[1000.0])
+
+
+def test_named_parts():
+    wind = hop_wind(row_of(wind_record()), SETTINGS)
+    assert wind.k_sigma == pytest.approx(11.0)  # without the part of the Fermi energy
+    curves = TransportCurves(Curve(GRID, CURVES["n"]), Curve(GRID, CURVES["dos"]))
+    host = HostCurves(curves, curves, curves, 0.05)
+    point = electronic_points(wind, host, [Surroundings(300.0, 2.0, 0.1, 2.0)])[0]
+    assert point.q.parts["mesh"] == point.q.parts["host_smearing"] == 0.0
+    assert point.q.parts["interpolation"] < 1e-3 * abs(point.q.value)  # linear K: all orders agree
+    assert point.q.parts["smearing"] < 1e-9
+    assert point.q.parts["resistivity"] == pytest.approx(abs(point.q.value) * 0.1 / 2.1, rel=1e-6)
+    assert point.q.parts["wind_force"] < 0.02 * abs(point.q.value)  # a constant adds no heat without field
+    shift = 300.0 * 11.0 / 2.0 * abs(point.seebeck.value) * 1e-6
+    assert point.q_open.parts["wind_force"] == pytest.approx(shift, rel=0.05)
+    z_star = point.z_wind + 0.5
+    assert point.q_open.parts["seebeck"] == pytest.approx(300e-6 * abs(z_star) * abs(2.0 - point.seebeck.value))
+    assert point.q.parts["scattering_time"] == pytest.approx(abs(point.inverse_dos[0] - point.q.value))
+    assert math.isnan(electronic_points(wind, host, [Surroundings(300.0, 2.0)])[0].q_open.parts["seebeck"])
+
+
+def test_an_interval_of_the_direct_valence_counts_with_half_its_length():
+    record = wind_record(z_direct=math.nan, z_direct_sigma_parts={}, z_direct_low=-1.0, z_direct_high=3.0)
+    wind = hop_wind(row_of(record), SETTINGS)
+    assert (wind.z_direct, wind.z_direct_sigma) == (1.0, 2.0)
+
+
+def test_without_a_direct_valence_there_is_no_open_circuit_value():
+    found = made(row_of(kinetics_record()), z_direct=math.nan, z_direct_sigma_parts={})
+    assert "q_star_eV" not in found.q_of_temperature and np.isfinite(found.q_of_temperature["q_el_eV"][0])
+    assert found.provenance["heat"]["q_el_open_circuit_eV"][0] is None
+
+
+def test_a_host_that_fails_its_check_is_not_served():
+    bad = {"check": {**BULK["check"], "passed": False, "reasons": ["DOS off"]}}
+    assert made(bulk=bad).status == "outside tolerance"
+    assert made(bulk={"check": None}).status == "outside tolerance"
+
+
+def test_wild_k_of_energy_is_not_served():
+    noisy = np.linspace(-0.2, 0.2, 21)
+    found = made(energies_eV=noisy, k_of_energy_uohm_cm=-110 + SLOPE * noisy + 60 * np.random.default_rng(3).normal(size=21))
+    assert found.status == "failed" and "Sommerfeld" in found.reason
+
+
+def test_failed_steps_are_recorded_as_such():
+    item = HeatInput(SETTINGS, (row_of(wind_record()),), None, STEP)
+    (found,) = failures(item, "out of memory")
+    assert (found.status, found.reason) == ("failed", "out of memory") and not found.q_of_temperature
+
+
+def test_rows_are_stored_evaluated_and_joined(tmp_path):
+    with Database(tmp_path / "a.db", create=True) as rows:
+        rows.add(wind_record())
+        rows.add(kinetics_record())
+        rows.add(made(row_of(kinetics_record(), 2)))
+        (joined,) = best_rows(rows.rows())
+    found = evaluate(joined, Situation(300.0))
+    assert set(joined["joined"]) >= {"wind", "kinetics", "heat"}
+    assert found["q_star_eV"] is not None and found["q_star_sigma_eV"] > 0 and found["seebeck_uV_K"] < 0
+    assert evaluate(joined, Situation(1000.0))["q_star_eV"] is None
+
+
+# the step
+
+
+def test_transport_step_is_the_fermi_surface_sum_at_each_energy(tmp_path):
+    matrices = models.simple_cubic(hop=0.4)
+    atoms = Atoms("Cu", cell=np.eye(3), pbc=True)
+    save_matrices(tmp_path, matrices)
+    bulk = Finished(tmp_path, {"fermi_energy": -0.8, "mesh": 16}, 0.0)
+    inputs = {"atoms": atoms_document(atoms), "energies": [-0.2, 0.0, 0.2], "sigmas": [0.2, 0.3]}
+    found = transport(inputs, {"bulk": bulk}, tmp_path, tmp_path / "log", SimpleNamespace())
+    assert found["served"]["mesh"] > found["coarser"]["mesh"] == 16 and found["wider"]["sigma"] == 0.3
+    surface = fermi_surface(matrices, 0.4, (24, 24, 24), 0.2)
+    here = transport({**inputs, "energies": [surface.fermi_energy + 0.8]}, {"bulk": bulk}, tmp_path, tmp_path, SimpleNamespace())
+    assert here["served"]["n"][0] == pytest.approx(surface.n_cubic, rel=1e-6)
+    assert here["served"]["dos"][0] == pytest.approx(surface.dos, rel=1e-6)
+
+
+def test_transport_step_follows_its_settings_and_its_bulk_host():
+    bulk = Step("bulk", "b", {"symbol": "Cu", "atoms": {}})
+    step = transport_step(bulk, SETTINGS.heat)
+    energies = step.inputs["energies"]
+    assert energies[0] == -1.2 and energies[-1] == 1.2 and 0.0 in energies
+    assert step.key != transport_step(Step("bulk", "b", {"symbol": "W", "atoms": {}}), SETTINGS.heat).key
+    assert step.key != transport_step(bulk, load_settings("quick", {"heat.sigma_eV": 0.12}).heat).key
+
+
+# the command
+
+
+def test_table_says_where_the_atom_goes():
+    table = heat_table([made(row_of(kinetics_record()))], (300.0, 1000.0, 5000.0))
+    lines = table.splitlines()
+    assert len(lines) == 4  # head, rule, two temperatures
+    assert "towards the cold end" in lines[2] and "+1.9" in lines[2] and "+0.00 to +0.45" in lines[2]
+    values = values_at(made(), 300.0)
+    assert direction({**values, "q_open": (-0.5, 0.1)}) == "towards the hot end (electrons)"
+    assert direction({**values, "q_open": (-0.05, 0.1)}) == "undecided (electrons)"
+    assert direction({**values, "q_star": (0.5, 0.1)}) == "towards the cold end"
+    assert values_at(made(), 250.0)["q_el"][0] == pytest.approx(column(made(), "q_el_eV")[250.0])
+
+
+SPEC = 'name = "cu100-adatom"\nmetal = "Cu"\nfacet = "100"\nkind = "adatom"\n'
+
+
+def command(capsys, tmp_path, *arguments):
+    (tmp_path / "spec.toml").write_text(SPEC, encoding="utf-8")
+    db, store = str(tmp_path / "a.db"), str(tmp_path / "store")
+    code = cli.main(["heat", str(tmp_path / "spec.toml"), "--db", db, "--store", store, *arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+@pytest.mark.parametrize("arguments, said", [
+    ((), "emforce run"), (("--set", "heat.temperatures_K=[5000]"), "heat.temperatures_K"), (("--workers", "0"), "--workers"),
+    (("--set", "heat.spacing_eV=0"), "heat.spacing_eV"), (("--set", "heat.temperatures_K=[300, 200]"), "increasing"),
+    (("-T", "cold"), "temperature"),
+])
+def test_bad_input_is_one_line_and_leaves_nothing(capsys, tmp_path, arguments, said):
+    with Database(tmp_path / "a.db", create=True) as rows:
+        rows.add(wind_record(preset="standard"))
+    code, out, err = command(capsys, tmp_path, *arguments)
+    assert (code, out, len(err.splitlines())) == (2, "", 1) and said in err
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_command_takes_the_newest_rows_of_its_preset_and_stores_one_row_each(capsys, tmp_path, monkeypatch):
+    with Database(tmp_path / "a.db", create=True) as rows:
+        rows.add(wind_record(k_of_energy_uohm_cm=-110 + 0 * ENERGIES))
+        rows.add(wind_record())
+        rows.add(wind_record(site="initial", fraction=0.0))
+        rows.add(wind_record(preset="standard", k_of_energy_uohm_cm=-110 + 99 * ENERGIES))
+        rows.add(kinetics_record())
+
+    class NoCampaign:
+        def __init__(self, *_):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def compute(self, steps):
+            assert [step.kind for step in steps] == ["bulk", "transport"]
+            return {}
+
+    monkeypatch.setattr(heat, "Campaign", NoCampaign)
+    monkeypatch.setattr(heat.Store, "find", lambda self, kind, key: Finished(
+        tmp_path, {"bulk": BULK, "transport": TRANSPORT}[kind], 0.0))
+    code, out, err = command(capsys, tmp_path, "-T", "300")
+    assert code == 0, err
+    assert "towards the cold end" in out and "Roberts" in out
+    with Database(tmp_path / "a.db") as rows:
+        stored = [row for row in rows.rows() if row["q_of_temperature"]]
+    assert [row["site"] for row in stored] == ["initial", HOP_AVERAGE]
+    assert stored[1]["q_condition"] == "J=0" and stored[0]["q_lattice_low_eV"] is None
+    assert stored[1]["provenance"]["heat"]["wind_row"] == 2
+    assert json.dumps(stored[1]["provenance"], allow_nan=False)
+    assert cli.main(["query", "--db", str(tmp_path / "a.db"), "--best", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["q_star_eV"] is not None
+
+
+# measured values
+
+
+def test_measured_seebeck_coefficients_hold_where_they_were_measured():
+    value, source = measured_at("Mo", 425.65)
+    assert value == pytest.approx((3.9 + 7.5) / 2) and source.verified and "Fiflis" in source.source
+    assert measured_at("Mo", 900.0) is None and measured_at("W", 300.0)[0] == 1.0
+    assert measured_at("Au", 300.0)[0] == 1.94 and measured_at("Au", 400.0) is None
+    assert measured_at("Cu", 300.0)[0] == pytest.approx(1.94) and measured_at("Fe", 300.0) is None
+
+
+@pytest.mark.parametrize("change", [{"temperature_K": [300, 200]}, {"temperature_K": [300]}, {"source": " "}, {"verified": 1},
+                                    {"note": "x"}])
+def test_bad_entries_are_refused(change):
+    entry = {"metal": "Cu", "temperature_K": [200, 300], "seebeck_uV_K": [1.0, 2.0], "source": "a", "seen": "b", "verified": True}
+    assert measured_of(entry).at(250.0) == 1.5
+    with pytest.raises(InputError, match=r"seebeck\.toml Cu"):
+        measured_of(entry | change)

@@ -79,6 +79,7 @@ def records(item: Prepared, store: Store, failed: Mapping[str, str]) -> tuple[li
     check = None if bulk is None else bulk.values["check"]
     host = None if bulk is None else host_record(item.hop.spec.metal, item.settings, bulk)
     common = _identity(item, check)
+    common["provenance"]["cost"] = cost(item.plan.steps(), store)
     if reason is not None or bulk is None:
         status = "unconverged" if "self-consistency" in (reason or "") else "failed"
         site = [(i.label, i.fraction) for i in item.hop.images] + [(HOP_AVERAGE, math.nan)]
@@ -88,6 +89,19 @@ def records(item: Prepared, store: Store, failed: Mapping[str, str]) -> tuple[li
     if wind is None:
         raise EmforceError("the embedding finished but its output is gone from the store; run the same command again")
     return _values(item, wind.values, bulk.values, _with_direct(item, failed, common), store), host
+
+
+def cost(steps: Sequence[Step], store: Store) -> str:
+    """Number of finished steps, those they build on included, and the processor time that they took, in words."""
+    every: dict[str, Step] = {}
+    waiting = list(steps)
+    while waiting:
+        step = waiting.pop()
+        if step.name not in every:
+            every[step.name] = step
+            waiting += step.needs.values()
+    spent = [found for step in every.values() if (found := store.spent(step.kind, step.key))]
+    return f"{len(spent)} steps, {sum(cpu for _, cpu in spent) / 60:.1f} min of processor time"
 
 
 def _with_direct(item: Prepared, failed: Mapping[str, str], common: dict[str, Any]) -> dict[str, Any]:

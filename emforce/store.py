@@ -46,7 +46,7 @@ def _plain(value: object) -> object:
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished step: its folder, its small numbers, and how long it took."""
+    """A finished step: its folder, its small numbers, and how long it took (wall time)."""
 
     folder: Path
     values: dict[str, Any]
@@ -136,6 +136,18 @@ class Store:
             raise StoreError(f"store {self.root}: {folder.name} cannot be read: {error.strerror or error}") from error
         return Finished(folder, values, seconds)
 
+    def spent(self, kind: str, key: str) -> tuple[float, float] | None:
+        """Wall and processor time of a finished step in seconds, its files not looked at; None if there is no such step.
+
+        A step of an emforce that did not record the processor time has its wall time for both.
+        """
+        try:
+            meta = json.loads((self.folder(kind, key) / "meta.json").read_text(encoding="utf-8"))
+            wall = float(meta["seconds"])
+            return wall, float(meta.get("cpu_seconds", wall))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
     def _remove(self, folder: Path, reason: str) -> None:
         """Take a damaged step away in one rename, so that nobody sees half of it, and note it in damaged.log."""
         try:
@@ -160,14 +172,15 @@ class Store:
         temporary: Path | None = None
         try:
             temporary = Path(tempfile.mkdtemp(prefix=f"{kind}-{key}-", dir=self.root / "partial"))
-            start = time.monotonic()
+            start, spent = time.monotonic(), os.times()
             values = dict(make(temporary, self.log(kind, key)))
-            seconds = time.monotonic() - start
+            seconds, now = time.monotonic() - start, os.times()
             meta = {
                 "kind": kind,
                 "inputs": inputs,
                 "values": values,
                 "seconds": seconds,
+                "cpu_seconds": sum(now[:4]) - sum(spent[:4]),
                 "files": {p.name: _digest(p) for p in sorted(temporary.iterdir())},
             }
             # as it will be read: JSON turns tuples into lists and keys into text

@@ -48,6 +48,27 @@ def test_a_step_is_computed_once(tmp_path):
     assert json.loads((first.folder / "meta.json").read_text())["inputs"] == {"x": 1}
 
 
+def test_time_and_processor_time_of_a_step(tmp_path):
+    def sleep(folder: Path, log: Path) -> dict[str, Any]:
+        time.sleep(0.3)
+        return {}
+
+    def work(folder: Path, log: Path) -> dict[str, Any]:
+        start = time.process_time()
+        while time.process_time() - start < 0.3:
+            pass
+        return {}
+
+    store = Store(tmp_path)
+    store.run("image", "asleep", {}, sleep)
+    store.run("image", "busy", {}, work)
+    wall, cpu = store.spent("image", "asleep")
+    assert wall >= 0.3 > 2 * cpu
+    wall, cpu = store.spent("image", "busy")
+    assert cpu >= 0.29 and wall >= 0.29
+    assert store.spent("image", "never") is None
+
+
 def test_a_step_that_fails_leaves_nothing(tmp_path):
     def fail(folder: Path, log: Path) -> dict[str, Any]:
         (folder / "half").write_text("half")

@@ -155,6 +155,8 @@ def test_query_gives_the_agreed_keys(records, place: Path) -> None:  # type: ign
                 "z_wind_sigma", "preset", "method", "provenance"):
         assert key in rows[0], key
     assert rows[0]["z_wind"] == pytest.approx(rows[0]["k_wind_uohm_cm"] / rows[0]["rho_uohm_cm"])
+    steps, minutes = rows[0]["provenance"]["cost"].removesuffix(" min of processor time").split(" steps, ")
+    assert int(steps) > 5 and 0 < float(minutes) < 30
 
 
 def test_structures_from_files_give_what_the_builder_gives(records, place: Path) -> None:  # type: ignore[no-untyped-def]

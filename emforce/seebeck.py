@@ -1,4 +1,7 @@
-"""Measured Seebeck coefficients of pure metals, each with its source: data/seebeck.toml. For comparison only."""
+"""Measured Seebeck coefficients of pure metals and published heats of transport, each with its source: data/seebeck.toml.
+
+For comparison only: nothing computed rests on them but one part of an uncertainty.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +50,21 @@ class Measured:
         return float(np.interp(temperature_K, known, self.seebeck_uV_K))
 
 
+@dataclass(frozen=True)
+class PublishedHeat:
+    """One published heat of transport in eV (> 0: towards the cold end) of a metal; `where`: what it is for."""
+
+    metal: str
+    where: str
+    q_eV: float
+    source: str
+    seen: str
+    verified: bool
+
+
 @lru_cache(maxsize=1)
-def _file() -> tuple[Measured, ...]:
-    text = resources.files("emforce").joinpath("data", "seebeck.toml").read_text(encoding="utf-8")
-    return tuple(measured_of(entry) for entry in tomllib.loads(text)["value"])
+def _file() -> Mapping[str, Any]:
+    return tomllib.loads(resources.files("emforce").joinpath("data", "seebeck.toml").read_text(encoding="utf-8"))
 
 
 def measured_of(entry: Mapping[str, Any]) -> Measured:
@@ -74,7 +88,12 @@ def measured_of(entry: Mapping[str, Any]) -> Measured:
 
 def measured(metal: str) -> tuple[Measured, ...]:
     """What was measured on a metal; empty where nothing is known here."""
-    return tuple(entry for entry in _file() if entry.metal == metal)
+    return tuple(measured_of(entry) for entry in _file()["value"] if entry["metal"] == metal)
+
+
+def published_heats(metal: str) -> tuple[PublishedHeat, ...]:
+    """Heats of transport that were published for a metal; empty where nothing is known here."""
+    return tuple(PublishedHeat(**entry) for entry in _file()["heat_of_transport"] if entry["metal"] == metal)
 
 
 def measured_at(metal: str, temperature_K: float) -> tuple[float, Measured] | None:
@@ -83,4 +102,4 @@ def measured_at(metal: str, temperature_K: float) -> tuple[float, Measured] | No
     return min(found, key=lambda pair: not pair[1].verified, default=None)
 
 
-__all__ = ["Measured", "measured", "measured_at", "measured_of"]
+__all__ = ["Measured", "PublishedHeat", "measured", "measured_at", "measured_of", "published_heats"]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..stored import Document
 
 #: kinds of figure (docs/plots.md); those of `emforce.plot`, `emforce.valence_plot` and `emforce.screening_plot`
-PLOTS = ("headline", "hop", "wind", "host", "bars", "wire", "tau", "force", "merit", "heat", "parity", "sigma")
+PLOTS = ("headline", "hop", "wind", "host", "bars", "wire", "tau", "force", "merit", "heat", "heat-terms", "parity", "sigma")
 _KINDS = """\
 kinds:
   headline Z_direct, Z_wind and Z* of the metals whose drift was observed, in bulk and in a thin wire
@@ -46,6 +46,7 @@ kinds:
   force    |F|/j = e|Z*|rho per hop, ranked: force per current density
   merit    |Z*| D rho per hop, ranked: drift per current density; needs a diffusion coefficient
   heat     heat of transport Q*(T)
+  heat-terms  its terms with uncertainties and published values, and the Seebeck coefficient of the host
   parity   computed against published
   sigma    parts of the uncertainty per hop
 """
@@ -164,7 +165,7 @@ class _Drawing:
         ------
         NothingToDraw : the rows hold nothing for it
         """
-        from .. import plot, screening_plot, valence_plot
+        from .. import heat_plot, plot, screening_plot, valence_plot
 
         if kind in valence_plot.KINDS:
             return valence_plot.figures(self.rows, self.hosts, [kind], self.kelvins[0], self.published)
@@ -176,6 +177,8 @@ class _Drawing:
             from ..models import verdict_plot
 
             return [(verdict_plot.headline_figure(best_rows(self.rows), self.hosts, self.kelvins[0]), verdict_plot.STEM)]
+        if kind in heat_plot.KINDS:
+            return [(heat_plot.terms_figure(self.rows), heat_plot.KINDS[kind])]
         if kind == "hop":
             return [(plot.hop_figure(self.rows), "k-along-hop")]
         if kind == "wind":

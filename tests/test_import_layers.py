@@ -51,6 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("batch",),
     ("clusters",),
     ("steps",),
+    ("ranked_scf",),
     ("ground_state_jobs", "embedding_jobs"),
     ("direct_jobs", "direct_plan", "heat_jobs", "kinetics_jobs", "phonon_jobs"),
     ("jobs",),
@@ -82,7 +83,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("kinetics",),
     # showing
     ("plot",),
-    ("valence_plot",),
+    ("valence_plot", "heat_plot"),
     ("screening_plot", "phonon_plot", "kinetics_plot"),
     # using: small models made from evaluated rows
     ("models.__init__", "models.parameters", "models.lattice"),
@@ -102,7 +103,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("serve.site",),
     ("optimade_server",),
     ("commands.__init__", "commands.options"),
-    ("commands.ask", "commands.model", "commands.calculate", "commands.campaign", "commands.export", "commands.keep",
+    ("commands.ask", "commands.model", "commands.calculate", "commands.campaign", "commands.export", "commands.keep", "commands.kinetics",
      "commands.serve", "commands.wires", "commands.heat", "commands.phonons"),
     ("commands.verdict",),
     ("cli",),
@@ -110,7 +111,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
-GPAW_FILES = {"dft", "self_consistency", "basis", "planewave", "two_centre", "connection"}
+GPAW_FILES = {"dft", "self_consistency", "ranked_scf", "basis", "planewave", "two_centre", "connection"}
 PHYSICS_MAY_IMPORT = {"numpy", "scipy", "emforce"}
 #: beyond the order: records and queries must be readable where nothing was computed
 KEEPING = {"stored", "record", "database", "query", "audit", "plot", "export.request", "export.parameters", "export.documents",

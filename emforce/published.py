@@ -1,0 +1,177 @@
+"""results/ for readers: a README with every value, where it comes from and the command that repeats it, and a CSV for programs.
+
+    results/README.md     values of each hop at one temperature, provenance and cost of each row, checks
+    results/hops.csv      one line per hop: the best that is stored about it (`emforce query --best`), all keys
+    results/verdict.csv   `emforce verdict`: computed against observed direction, term by term
+
+All of it is made from the database, nothing is typed in.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .audit import audit
+from .best import GROUPS, Hops, best_rows, holds
+from .database import Database
+from .errors import InputError
+from .models.verdict import findings
+from .record import HOP_AVERAGE
+from .stored import Document
+from .tables import as_csv, plus_minus
+from .wire_analysis import WireQuestion
+
+#: subcommand that writes rows with a group of values
+_COMMAND = {"wind": "run", "direct": "run", "kinetics": "kinetics", "heat": "heat"}
+_GROUP_WORDS = {"wind": "wind", "direct": "direct", "kinetics": "kinetics", "heat": "heat of transport"}
+#: columns of the table of values: heading, value, its uncertainty, where an interval stands instead
+_VALUES = (
+    ("K_wind (µΩ cm)", "k_wind_uohm_cm", "k_wind_sigma_uohm_cm", None),
+    ("Z_direct", "z_direct", "z_direct_sigma", ("z_direct_low", "z_direct_high")),
+    ("Z*", "z_star", "z_star_sigma", ("z_star_low", "z_star_high")),
+    ("E_m (eV)", "barrier_eV", "barrier_sigma_eV", None),
+    ("ν0 (THz)", "nu0_THz", "nu0_sigma_THz", None),
+    ("D0 (m²/s)", "d0_m2_s", "d0_sigma_m2_s", None),
+    ("E_a (eV)", "ea_eV", "ea_sigma_eV", None),
+    ("Q_el, E = 0 (eV)", "q_el_eV", "q_el_sigma_eV", None),
+    ("Q*, J = 0 (eV)", "q_star_eV", "q_star_sigma_eV", None),
+)
+
+
+def write(database: Database, folder: Path, temperature_K: float = 300.0) -> list[Path]:
+    """Write README.md, hops.csv and verdict.csv into a folder; returns the files.
+
+    Raises
+    ------
+    InputError : the database holds no served hop average, or the temperature is beyond the resistivity of every metal
+    """
+    rows = database.rows([])
+    hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
+    best = best_rows(rows)
+    if not best:
+        raise InputError("--db", "no served hop average", "a database that `emforce run` wrote to")
+    hops = _evaluated(best, hosts, temperature_K)
+    current = [row for row in rows if row["standing"] == "current" and row["site"] == HOP_AVERAGE]
+    verdicts, _ = findings(best, hosts, WireQuestion((temperature_K,), (10.0, 3.0)))
+    text = "\n".join([
+        *_head(temperature_K), *_values(hops), "", *_origins(current), "", *_reasons(database.rows([], everything=True)),
+        *_checks(database)])
+    files = {"README.md": text + "\n", "hops.csv": as_csv(hops) + "\n"}
+    if verdicts:
+        files["verdict.csv"] = _csv([f.document() for f in verdicts])
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, content in files.items():
+        (folder / name).write_text(content, encoding="utf-8")
+        written.append(folder / name)
+    return written
+
+
+def command_of(row: Mapping[str, Any], group: str) -> str:
+    """The command line that computes a row again: specification, preset and overridden fields."""
+    preset, _, changed = str(row["preset"]).partition(" (")
+    words = ["emforce", _COMMAND[group], f"structures/{row['spec']}.toml", "--preset", preset]
+    for change in re.split(r", (?=[a-z]+\.\w+=)", changed.removesuffix(")")) if changed else ():
+        name, _, value = change.partition("=")
+        if value.startswith("("):  # a tuple: TOML has lists
+            value = "[" + value[1:-1].rstrip(",") + "]"
+        words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
+
+
+def _evaluated(best: Sequence[Document], hosts: Mapping[int, Document], temperature_K: float) -> list[Document]:
+    found, reasons = [], []
+    for row in best:
+        try:
+            found += Hops((row,), hosts).at(temperature_K)
+        except InputError as error:
+            reasons.append(str(error))
+    if not found:
+        raise InputError("--temperature", temperature_K, f"a temperature at which a resistivity is known: {'; '.join(reasons)}")
+    return found
+
+
+def _head(temperature_K: float) -> list[str]:
+    return [
+        "# Results",
+        "",
+        "Written by `workflows/publish.py` from `emforce.db`; nothing here is typed in. `hops.csv`: the same for programs, all "
+        "keys (docs/keys.md). `verdict.csv`: computed against observed direction. Figures: `figures/`. What it means: "
+        "docs/results.md.",
+        "",
+        "Z > 0, K > 0: along the electric field, against the electrons (upwind). Q > 0: towards the cold end. ± one standard "
+        f"uncertainty. Averages along the hop, bulk resistivity; Z* and Q at {temperature_K:g} K.",
+        "",
+    ]
+
+
+def _values(hops: Sequence[Document]) -> list[str]:
+    shown = [column for column in _VALUES if any(_cell(row, column) != "" for row in hops)]
+    lines = ["| metal | hop | " + " | ".join(column[0] for column in shown) + " |", "| --- |" + " --- |" * (len(shown) + 1)]
+    for row in hops:
+        place = row["metal"] if row["facet"] == "bulk" else f"{row['metal']}({row['facet']})"
+        cells = [_cell(row, column) for column in shown]
+        lines.append(f"| {place} | {row['defect']}, {row['hop']} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(row: Mapping[str, Any], column: tuple[str, str, str, tuple[str, str] | None]) -> str:
+    _, name, sigma, ends = column
+    value = row.get(name)
+    if value is not None:
+        spread = row.get(sigma)
+        return f"{value:.3g}" if spread is None else plus_minus(value, spread)
+    if ends and row.get(ends[0]) is not None and row.get(ends[1]) is not None:
+        return f"{row[ends[0]]:.3g} to {row[ends[1]]:.3g}"
+    return ""
+
+
+def _origins(rows: Sequence[Document]) -> list[str]:
+    lines = ["## Where each row comes from", "",
+             "Processor time on one core of the machine that ran it. Relaxed geometries are made by `emforce relax SPEC --preset "
+             "PRESET` first.", "", "| hop | values | geometry | commit | GPAW | date | cost | command |", "| --- |" + " --- |" * 7]
+    for row in sorted(rows, key=lambda r: (r["metal"], r["facet"], r["hop"], r["id"])):
+        groups = [group for group in GROUPS if holds(row, group)]
+        if not groups:
+            continue
+        origin = row["provenance"]
+        place = row["metal"] if row["facet"] == "bulk" else f"{row['metal']}({row['facet']})"
+        lines.append(
+            f"| {place} {row['hop']} | {', '.join(_GROUP_WORDS[g] for g in groups)} | {origin.get('geometry', '')} "
+            f"| {str(origin.get('git_commit', ''))[:10]} | {origin.get('gpaw', '')} | {str(origin.get('created', ''))[:10]} "
+            f"| {origin.get('cost', 'not recorded')} | `{command_of(row, groups[0])}` |")
+    return lines
+
+
+def _reasons(rows: Sequence[Document]) -> list[str]:
+    """What was computed and is not served, with the reason."""
+    failed = [row for row in rows if row["standing"] == "not served" and row["site"] == HOP_AVERAGE]
+    if not failed:
+        return []
+    lines = ["## Computed and not served", "", "| hop | method | status | reason |", "| --- | --- | --- | --- |"]
+    for row in failed:
+        lines.append(f"| {row['metal']} {row['facet']} {row['hop']} | {row['method']} | {row['status']} | {row['reason']} |")
+    return [*lines, ""]
+
+
+def _checks(database: Database) -> list[str]:
+    found = [finding for finding in audit(database) if finding.counts]
+    failed = sum(not finding.passed for finding in found)
+    return ["## Checks", "", f"`emforce check`: {len(found)} checks of stored rows, {failed} failed."]
+
+
+def _csv(documents: Sequence[Document]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, documents[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(documents)
+    return out.getvalue()
+
+
+__all__ = ["command_of", "write"]

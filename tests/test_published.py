@@ -1,0 +1,84 @@
+"""workflows/publish.py: what is in results/README.md is what the database holds, and its commands are real."""
+
+from __future__ import annotations
+
+import csv
+import math
+import runpy
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import synthetic
+import wire_rows
+
+from emforce.best import Hops, best_rows
+from emforce.commands.options import overrides
+from emforce.database import Database
+from emforce.errors import InputError
+from emforce.keys import SIGMA_OF
+from emforce.published import command_of, write
+from emforce.record import preset_label
+from emforce.settings import load_settings
+from emforce.tables import plus_minus
+
+RECIPE = Path(__file__).parent.parent / "workflows" / "publish.py"
+
+
+@pytest.fixture
+def db(tmp_path):
+    path = wire_rows.write(tmp_path / "emforce.db")
+    with Database(path) as database:
+        database.add(synthetic.record(metal="Mo", facet="110", species="Mo", site="hop average", fraction=math.nan,
+                                      status="unconverged", reason="self-consistency not reached"))
+    return path
+
+
+def test_values_and_reasons_are_those_of_the_database(db, tmp_path):
+    with Database(db) as database:
+        files = {path.name: path.read_text(encoding="utf-8") for path in write(database, tmp_path / "out", 400.0)}
+        hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
+        hops = Hops(tuple(best_rows(database.rows([]))), hosts).at(400.0)
+    assert set(files) == {"README.md", "hops.csv", "verdict.csv"}
+    assert len(hops) == 2
+    for row in hops:
+        for name in ("k_wind_uohm_cm", "z_direct", "z_star"):
+            assert f"| {plus_minus(row[name], row[SIGMA_OF[name]])} |" in files["README.md"]
+    table = list(csv.DictReader(files["hops.csv"].splitlines()))
+    assert [float(line["z_star"]) for line in table] == [row["z_star"] for row in hops]
+    assert "| unconverged | self-consistency not reached |" in files["README.md"]
+    assert "at 400 K" in files["README.md"]
+    assert {line["metal"] for line in csv.DictReader(files["verdict.csv"].splitlines())} == {"Cu", "W"}
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"dft.smearing_eV": 0.2}, {"embedding.radii_A": [6.8, 7.4], "structure.layers": 5},
+])
+def test_command_gives_the_same_settings(changes):
+    settings = load_settings("quick", changes)
+    row = {"spec": "cu100-adatom", "preset": preset_label(settings.preset, dict(settings.overrides))}
+    words = command_of(row, "wind").replace("'", "").split(" --set ")
+    assert words[0] == "emforce run structures/cu100-adatom.toml --preset quick"
+    assert load_settings("quick", overrides(words[1:])).digest == settings.digest
+    for change in words[1:]:
+        tomllib.loads(f"x = {change.partition('=')[2]}")
+
+
+def test_recipe_writes_and_refuses(db, tmp_path, monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["publish", "--db", db, "--out", str(tmp_path / "out"), *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(RECIPE), run_name="__main__")
+        return ended.value.code, capsys.readouterr()
+
+    code, printed = run("--temperature", "5000")
+    assert code == 2 and printed.err.count("\n") == 1 and "5000" in printed.err
+    assert not (tmp_path / "out").exists()
+    code, printed = run()
+    assert code == 0 and [Path(line).name for line in printed.out.splitlines()] == ["README.md", "hops.csv", "verdict.csv"]
+
+
+def test_an_empty_database_is_refused(tmp_path):
+    with Database(tmp_path / "empty.db", create=True) as database, pytest.raises(InputError, match="no served hop average"):
+        write(database, tmp_path / "out")

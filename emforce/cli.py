@@ -13,7 +13,20 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from .commands import ask, calculate, campaign, export, heat, keep, model, phonons, serve, verdict, wires
+from .commands import (
+    ask,
+    calculate,
+    campaign,
+    export,
+    heat,
+    keep,
+    kinetics,
+    model,
+    phonons,
+    serve,
+    verdict,
+    wires,
+)
 from .errors import EmforceError, InputError
 
 
@@ -63,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         new.set_defaults(command=command)
         return new
 
-    for part in (calculate, heat, phonons, campaign, ask, export, keep, wires, verdict, model, serve):
+    for part in (calculate, kinetics, heat, phonons, campaign, ask, export, keep, wires, verdict, model, serve):
         part.register(add)
     return parser
 

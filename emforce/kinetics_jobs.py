@@ -1,8 +1,8 @@
 """The steps of kinetics that run GPAW. What they leave:
 
-    stationary   energy and forces of a structure in the local basis; with `restart` a density that displaced runs start from
-    nudged       forces with one atom displaced, from that density
-    plane_wave   energy and forces of the same structure in plane waves
+stationary   energy and forces of a structure in the local basis; with `restart` a density that displaced runs start from
+nudged       forces with one atom displaced, from that density
+plane_wave   energy and forces of the same structure in plane waves
 """
 
 from __future__ import annotations

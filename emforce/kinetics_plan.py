@@ -203,11 +203,11 @@ def _with_hessian(item: KineticsHop, label: str, atoms: Atoms, group: Group, cen
 
 
 def moved_on(item: KineticsHop, before: Stationary, shift: FloatArray) -> Stationary:
-    """The structure with the atoms of the Hessian moved by `shift` (n, 3), at rest only."""
+    """The structure with the atoms of the Hessian moved by `shift` (n, 3), at rest only, with the symmetry of that set."""
     atoms = before.atoms.copy()
     atoms.positions[list(item.atoms)] += shift
     rest = stationary_step(item, atoms, f"{before.label} after a Newton step", restart=False)
-    return replace(before, atoms=atoms, rest=rest, moved=(), nudged=())
+    return replace(before, atoms=atoms, group=before.group.keeping(item.atoms), rest=rest, moved=(), nudged=())
 
 
 def plane_wave_step(item: KineticsHop, atoms: Atoms, title: str, kpts: Sequence[int], gamma: bool = False) -> Step:
@@ -242,7 +242,8 @@ def formation_steps(item: KineticsHop) -> dict[str, Step]:
     found = {"host": replace(host, inputs=inputs, seconds=7.0 * len(unit))}
     if k.plane_wave:
         coarse = k.plane_wave_bulk_kpts if unit.pbc[2] else k.plane_wave_slab_kpts
-        found["host in plane waves"] = plane_wave_step(item, unit, "host", [n * r for n, r in zip(coarse, hop.repeat, strict=True)])
+        wide = [n * r for n, r in zip(coarse, hop.repeat, strict=True)]
+        found["host in plane waves"] = plane_wave_step(item, unit, "host", wide)
     if spec.kind != "adatom":
         return found
     source = bulk_step(spec.metal, settings).inputs
@@ -271,5 +272,5 @@ def _tight(settings: Settings) -> Document:
     return dft_document(settings) | {"density_tolerance": settings.kinetics.density_tolerance}
 
 
-__all__ = ["KineticsHop", "Stationary", "central_atoms", "check_images", "formation_steps", "moved_on", "plane_wave_step", "shells_of",
-           "stationary_step", "symmetric_structure", "with_hessians"]
+__all__ = ["KineticsHop", "Stationary", "central_atoms", "check_images", "formation_steps", "moved_on", "plane_wave_step",
+           "shells_of", "stationary_step", "symmetric_structure", "with_hessians"]

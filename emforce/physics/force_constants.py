@@ -42,6 +42,12 @@ class Group:
             total[goes] += vectors @ turn.T
         return total / len(self.rotations)
 
+    def keeping(self, atoms: Sequence[int]) -> Group:
+        """The operations that map a set of atoms on itself."""
+        chosen = sorted(atoms)
+        kept = [sorted(goes[chosen].tolist()) == chosen for goes in self.permutations]
+        return Group(self.rotations[kept], self.permutations[kept])
+
     def orbit(self, atom: int) -> list[int]:
         """Atoms that one atom goes to."""
         return sorted({int(goes[atom]) for goes in self.permutations})
@@ -55,7 +61,9 @@ class Displacement:
     vector: tuple[float, float, float]
 
 
-def displacements(group: Group, atoms: Sequence[int], length: float, both_signs: Sequence[int] | None = None) -> list[Displacement]:
+def displacements(
+    group: Group, atoms: Sequence[int], length: float, both_signs: Sequence[int] | None = None
+) -> list[Displacement]:
     """Displacements from which the rows of `atoms` in the Hessian follow: one atom per orbit, the first of `atoms` in it.
 
     Where an operation of the site turns u into -u one run is both; else -u is run too, for central differences.

@@ -1,0 +1,242 @@
+"""Kinetics of hops: from relaxed structures to stored barriers, attempt frequencies and diffusion coefficients.
+
+The relaxed structures are stationary points up to the forces that the relaxation left; the start is one of the whole path, the
+saddle is exact where symmetry fixes it. With the Hessian that the attempt frequency needs anyway, Newton steps x + H^-1 F take
+any point to its stationary point where larger forces are left, a saddle that symmetry does not fix included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from emforce.campaign import Campaign, Placement
+from emforce.database import Database
+from emforce.errors import InputError
+from emforce.hop import FloatArray
+from emforce.kinetics_assess import Point
+from emforce.kinetics_plan import (
+    KineticsHop,
+    Stationary,
+    check_images,
+    formation_steps,
+    moved_on,
+    plane_wave_step,
+    shells_of,
+    stationary_step,
+    with_hessians,
+)
+from emforce.kinetics_records import Outcome, kinetics_record
+from emforce.physics.force_constants import Hessian, hessian, hessian_rows, newton_step
+from emforce.record import Record
+from emforce.relaxed import apply_relaxed, image_key, read_relaxed
+from emforce.settings import Settings, load_settings
+from emforce.steps import Step
+from emforce.store import Finished, Store
+from emforce.workflow import built_hop, relaxed_folder
+
+#: longest Newton step of an atom, Angstrom
+LONGEST_STEP = 0.1
+#: a structure that went farther than this from where its Hessian was computed gets a new one, Angstrom
+HESSIAN_REACH = 0.1
+
+#: runs what is not finished; reasons of failed steps by name
+Compute = Callable[[Sequence[Step]], dict[str, str]]
+
+
+def prepare(path: Path, settings: Settings) -> KineticsHop:
+    """The relaxed hop of a specification.
+
+    Raises
+    ------
+    InputError where it has not been relaxed, or lacks an image
+    """
+    hop = built_hop(path, settings)
+    check_images(hop)
+    folder = relaxed_folder(hop, settings)
+    if folder is None or not (folder / "relaxed.json").is_file():
+        raise InputError("SPEC", str(path), f"a relaxed hop; run `emforce relax {path} --preset {settings.preset}` first "
+                         f"(nothing in {folder or 'structure.relaxed, which is empty'})")
+    hop = apply_relaxed(hop, folder)
+    _, relaxation = read_relaxed(folder)
+    keys = {i.fraction: image_key(i.fraction) for i in hop.images}
+    energies = {f: float(relaxation.energies_eV[k]) for f, k in keys.items() if k in relaxation.energies_eV}
+    return KineticsHop(hop, settings, folder, energies, shells_of(hop, settings.kinetics.shells))
+
+
+def kinetics(
+    spec_paths: Sequence[Path],
+    *,
+    preset: str,
+    overrides: Mapping[str, object],
+    workers: int | None,
+    database: str | None,
+    store: Path,
+    cluster: str = "local",
+) -> list[Record]:
+    """Compute and store the kinetics of every specification; returns the records, failed ones included.
+
+    Raises
+    ------
+    InputError before anything is written when a specification, a setting or a profile is not allowed
+    StoreError when the disk is full; CampaignCancelled when somebody stopped it: finished steps are kept, no record is written
+    """
+    settings = load_settings(preset, overrides)
+    items = [prepare(path, settings) for path in spec_paths]
+    if len({item.hop.spec.name for item in items}) < len(items):
+        raise InputError("SPEC", [item.hop.spec.name for item in items], "specifications with different names")
+    place = Placement(cluster, workers, tuple(map(str, spec_paths)))
+    place.check()
+    disk = Store(store)
+    with Database(database, create=True) as rows:
+        with Campaign(disk, place) as campaign:
+            outcomes = explore(items, disk, campaign.compute)
+        found = [kinetics_record(outcome) for outcome in outcomes]
+        for record in found:
+            rows.add(record)
+    return found
+
+
+@dataclass
+class _Search:
+    """A stationary point on its way."""
+
+    item: KineticsHop
+    fraction: float
+    at: Stationary
+    hessian: Hessian | None = None
+    travelled: FloatArray | None = None
+    before: float = 0.0
+    newton: int = 0
+    calls: int = 0
+    seconds: list[float] = field(default_factory=list)
+    done: bool = False
+
+
+def explore(items: Sequence[KineticsHop], store: Store, compute: Compute) -> list[Outcome]:
+    """Stationary points, Hessians and energies of hops."""
+    searches: list[_Search] = []
+    extra = {item.hop.spec.name: formation_steps(item) for item in items}
+    for item in items:
+        images = [item.hop.image(f) for f in item.fractions]
+        ends = with_hessians(item, {i.label: i.atoms for i in images})
+        searches += [_Search(item, i.fraction, end) for i, end in zip(images, ends, strict=True)]
+    failed = compute([step for s in searches for step in _steps(s.at)] + [step for e in extra.values() for step in e.values()])
+    reasons: dict[str, str] = {}
+    while True:
+        for search in searches:
+            name = search.item.hop.spec.name
+            reason = _failure(_steps(search.at), failed)
+            if reason:
+                reasons.setdefault(name, f"{search.at.label}: {reason}")
+            search.done = search.done or name in reasons
+            if not search.done:
+                _advance(search, store)
+        waiting = [step for s in searches if not s.done for step in _steps(s.at)]
+        if not waiting:
+            break
+        failed |= compute(waiting)
+    last = [(s, *_last_steps(s)) for s in searches if s.item.hop.spec.name not in reasons]
+    failed |= compute([step for _, wide, check in last for step in (wide, check) if step is not None])
+    found = []
+    for item in items:
+        name = item.hop.spec.name
+        own = [x for x in last if x[0].item is item]
+        found.append(Outcome(item, reason=reasons[name]) if name in reasons else _outcome(item, own, extra[name], failed, store))
+    return found
+
+
+def _steps(at: Stationary) -> list[Step]:
+    return [at.rest, *at.nudged]
+
+
+def _failure(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
+    reasons = [failed[s.name] for s in steps if s.name in failed]
+    return next((r for r in reasons if not r.startswith("needs ")), reasons[0] if reasons else "")
+
+
+def _read(store: Store, step: Step) -> Finished:
+    found = store.find(step.kind, step.key)
+    if found is None:
+        raise InputError("store", step.name, f"the output of the finished step {step.title}; run the same command again")
+    return found
+
+
+def _advance(search: _Search, store: Store) -> None:
+    """Take over what finished; done, or the next structure."""
+    item, at, chosen = search.item, search.at, list(search.item.atoms)
+    rest = np.array(_read(store, at.rest).values["forces"])
+    search.calls += 1 + len(at.nudged)
+    if at.nudged:
+        finished = [_read(store, step) for step in at.nudged]
+        rows = hessian_rows(at.group, at.moved, np.array([f.values["forces"] for f in finished]), rest)
+        search.hessian = hessian(rows, chosen)
+        search.seconds += [f.seconds for f in finished]
+        search.travelled = np.zeros((len(chosen), 3))
+    assert search.hessian is not None and search.travelled is not None
+    force = at.group.symmetrized(rest)[chosen]
+    largest = float(np.linalg.norm(force, axis=1).max())
+    if search.newton == 0:
+        search.before = largest
+    k = item.settings.kinetics
+    if largest <= k.force_tolerance_eV_per_A or search.newton >= k.newton_steps:
+        search.done = True
+        return
+    step = newton_step(search.hessian.matrix, force, LONGEST_STEP)
+    search.newton += 1
+    search.travelled += step
+    search.at = moved_on(item, at, step)
+    if float(np.linalg.norm(search.travelled, axis=1).max()) > HESSIAN_REACH:
+        (search.at,) = with_hessians(item, {at.label: search.at.atoms})
+
+
+def _last_steps(search: _Search) -> tuple[Step | None, Step | None]:
+    """Plane waves, and the local basis with more k-points, where they are wanted."""
+    item, at = search.item, search.at
+    k, pbc = item.settings.kinetics, item.hop.host_unit.pbc
+    wide = check = None
+    if k.plane_wave:
+        wide = plane_wave_step(item, at.atoms, at.label, k.plane_wave_bulk_kpts if pbc[2] else k.plane_wave_slab_kpts)
+    if k.k_points_check:
+        a, b, c = (n + 1 if p else 1 for n, p in zip(item.kpts, pbc, strict=True))
+        check = stationary_step(item, at.atoms, f"{at.label} with more k-points", False, (a, b, c))
+        check = replace(check, inputs=check.inputs | {"forces": False})
+    return wide, check
+
+
+def _outcome(
+    item: KineticsHop, found: Sequence[tuple[_Search, Step | None, Step | None]], extra: Mapping[str, Step],
+    failed: Mapping[str, str], store: Store,
+) -> Outcome:
+    notes = {f"not computed: {title}": failed[step.name] for title, step in extra.items() if step.name in failed}
+    for _, wide, check in found:
+        notes |= {f"not computed: {step.title}": failed[step.name] for step in (wide, check) if step and step.name in failed}
+    energies = {} if any(step.name in failed for step in extra.values()) else {
+        title: float(_read(store, step).values["energy"]) for title, step in extra.items()}
+    points = {search.fraction: _point(search, wide, check, failed, store) for search, wide, check in found}
+    return Outcome(item, points, energies, notes)
+
+
+def _point(search: _Search, wide: Step | None, check: Step | None, failed: Mapping[str, str], store: Store) -> Point:
+    chosen = list(search.item.atoms)
+    values = _read(store, search.at.rest).values
+    assert search.hessian is not None
+    point = Point(
+        fraction=search.fraction, positions=np.array(search.at.atoms.positions), energy=float(values["energy"]),
+        forces=search.at.group.symmetrized(np.array(values["forces"]))[chosen], forces_before=search.before,
+        newton_steps=search.newton, hessian=search.hessian, force_calls=search.calls,
+        force_call_seconds=float(np.mean(search.seconds)),
+    )
+    if wide is not None and wide.name not in failed:
+        got = _read(store, wide).values
+        forces = search.at.group.symmetrized(np.array(got["forces"]))[chosen]
+        point = replace(point, plane_wave=float(got["energy"]), plane_wave_forces=forces)
+    if check is not None and check.name not in failed:
+        point = replace(point, k_points_check=float(_read(store, check).values["energy"]))
+    return point
+
+
+__all__ = ["explore", "kinetics", "prepare"]

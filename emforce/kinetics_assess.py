@@ -1,0 +1,268 @@
+"""From forces and energies of the stationary points of a hop to its barrier and attempt frequency, with named uncertainties.
+
+Barrier: E(saddle) - E(start) in the local basis, and where plane waves were run their difference of the same structures.
+Parts of its uncertainty (nan: not varied, so not estimated):
+
+    basis       with plane waves: |F.H^-1.F/2 at the saddle - at the start|, F the plane-wave forces on the moving atoms, H the
+                Hessian in the local basis: what relaxing in plane waves would change. Without: not estimated
+    relaxation  the same with the forces left in the local basis, both ends in quadrature
+    k_points    change with one more k-point along each periodic axis
+    cell, layers    not varied
+
+Attempt frequency: Vineyard's (physics/vineyard.py) for the largest set of atoms. Parts:
+
+    neighbours  change when the outermost shell is held still
+    sum_rule    change when the on-site blocks are taken as computed
+    noise       nu0/2 sqrt(|H_start^-1|^2 + |H_saddle^-1|^2) times the root mean square of (H - H^T)/2
+    displacement, k_points, cell, layers    not varied
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ase.geometry import find_mic
+
+from emforce.errors import ConvergenceError
+from emforce.hop import FloatArray, Hop
+from emforce.physics.force_constants import Hessian, energy_left
+from emforce.physics.vineyard import Modes, attempt_frequency, frequency_along, migration_entropy, modes
+
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Point:
+    """A stationary point of a hop as it was found.
+
+    Attributes
+    ----------
+    fraction : 0 start, 0.5 saddle, 1 end
+    positions : (N, 3) Angstrom
+    energy : eV, local basis
+    forces : (n, 3) left on the atoms of the Hessian, eV/Angstrom
+    forces_before : largest of them before Newton steps; newton_steps : how many were made
+    hessian : of the moving atoms, the mover first
+    force_calls : self-consistent calculations with forces
+    force_call_seconds : mean of the displaced ones
+    plane_wave : energy in plane waves, None where not computed; plane_wave_forces : (n, 3) there
+    k_points_check : energy with more k-points, None where not computed
+    """
+
+    fraction: float
+    positions: FloatArray
+    energy: float
+    forces: FloatArray
+    forces_before: float
+    newton_steps: int
+    hessian: Hessian
+    force_calls: int
+    force_call_seconds: float
+    plane_wave: float | None = None
+    plane_wave_forces: FloatArray | None = None
+    k_points_check: float | None = None
+
+    @property
+    def largest_force(self) -> float:
+        """Largest force left, eV/Angstrom."""
+        return float(np.linalg.norm(self.forces, axis=1).max())
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """E(saddle) - E(start), eV.
+
+    Attributes
+    ----------
+    value : served, in plane waves where these were run; parts : named parts of its uncertainty, nan: not estimated
+    lcao, plane_wave : in the two bases; nan where not computed
+    """
+
+    value: float
+    parts: Mapping[str, float]
+    lcao: float
+    plane_wave: float
+
+    @property
+    def sigma(self) -> float:
+        """Standard uncertainty, eV."""
+        return _quadrature(self.parts)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Attempt frequency.
+
+    Attributes
+    ----------
+    nu0 : THz, nan where the numbers of imaginary modes are wrong; parts : named parts of its uncertainty
+    by_shells : nu0 of the mover alone, with the first shell, ...; nan where that set has no such saddle
+    start, saddle : modes of the largest set
+    entropy : S_m/k_B, see physics/vineyard.py
+    reason : what is wrong with the modes, or ""
+    """
+
+    nu0: float
+    parts: Mapping[str, float]
+    by_shells: tuple[float, ...]
+    start: Modes
+    saddle: Modes
+    entropy: float
+    reason: str = ""
+
+    @property
+    def sigma(self) -> float:
+        """Standard uncertainty, THz."""
+        return _quadrature(self.parts)
+
+
+def barrier(start: Point, saddle: Point) -> Barrier:
+    """Barrier from one end to the saddle."""
+    lcao = saddle.energy - start.energy
+    left = [energy_left(p.hessian.matrix, p.forces) for p in (start, saddle)]
+    parts = {"basis": NAN, "relaxation": math.hypot(*left), "k_points": NAN, "cell": NAN, "layers": NAN}
+    plane_wave = NAN
+    if start.plane_wave is not None and saddle.plane_wave is not None:
+        plane_wave = saddle.plane_wave - start.plane_wave
+        wide = [energy_left(p.hessian.matrix, p.plane_wave_forces) for p in (start, saddle) if p.plane_wave_forces is not None]
+        parts["basis"] = abs(wide[1] - wide[0]) if len(wide) == 2 else NAN
+    if start.k_points_check is not None and saddle.k_points_check is not None:
+        parts["k_points"] = abs(saddle.k_points_check - start.k_points_check - lcao)
+    return Barrier(lcao if math.isnan(plane_wave) else plane_wave, parts, lcao, plane_wave)
+
+
+def attempt(start: Point, saddle: Point, shells: Sequence[Sequence[int]], masses: FloatArray, direction: FloatArray) -> Attempt:
+    """Attempt frequency from one end over the saddle.
+
+    Parameters
+    ----------
+    shells : atoms of the Hessian, the mover, then each shell
+    masses : amu, of all atoms of the structure
+    direction : of the hop, seen from this end
+    """
+    sets = [tuple(a for shell in shells[:n + 1] for a in shell) for n in range(len(shells)) if n == 0 or shells[n]]
+    every = sets[-1]
+    ends = tuple(modes(p.hessian.matrix, masses[list(every)]) for p in (start, saddle))
+    by_shells = tuple(_nu0(start, saddle, atoms, masses) for atoms in sets)
+    nu0 = by_shells[-1]
+    if math.isnan(nu0):
+        try:
+            attempt_frequency(*ends)
+        except ConvergenceError as error:
+            return Attempt(NAN, {}, by_shells, *ends, NAN, str(error))
+    noise = math.hypot(*(float(np.linalg.norm(np.linalg.inv(p.hessian.matrix))) * p.hessian.noise for p in (start, saddle)))
+    parts = {
+        "neighbours": abs(nu0 - by_shells[-2]) if len(by_shells) > 1 else NAN,
+        "sum_rule": abs(nu0 - _nu0(start, saddle, every, masses, raw=True)),
+        "noise": nu0 / 2 * noise,
+        "displacement": NAN, "k_points": NAN, "cell": NAN, "layers": NAN,
+    }
+    along = frequency_along(start.hessian.block([every[0]]).matrix, masses[[every[0]]], 0, direction)
+    return Attempt(nu0, parts, by_shells, *ends, migration_entropy(nu0, along))
+
+
+def _nu0(start: Point, saddle: Point, atoms: Sequence[int], masses: FloatArray, raw: bool = False) -> float:
+    blocks = [p.hessian.block(atoms) for p in (start, saddle)]
+    ends = [modes(b.raw if raw else b.matrix, masses[list(atoms)]) for b in blocks]
+    try:
+        return attempt_frequency(*ends)
+    except ConvergenceError:
+        return NAN
+
+
+def reaction_atoms(
+    hop: Hop, points: Mapping[float, Point], atoms: Sequence[int], masses: FloatArray, saddle: Modes
+) -> dict[str, Any]:
+    """How the atoms share in the hop: lists of equal length over the atoms of the Hessian.
+
+    index, mass_amu; weight_mode: share of each atom in the square of the mass-weighted unstable mode; weight_path: of each in
+    m |R_saddle - R_start|^2; position_start, position_saddle: along the hop, from the middle between the two sites of the mover,
+    in units of half their distance (mover at the start: -1).
+    """
+    chosen = list(atoms)
+    first, top = points[0.0].positions, points[0.5].positions
+    cell, pbc = hop.host_unit.cell.array * np.array(hop.repeat)[:, None], hop.host_unit.pbc
+    mover = chosen[0]
+    vector = hop.hop_vector if 1.0 not in points else find_mic(points[1.0].positions[mover] - first[mover] - hop.hop_vector,
+                                                               cell, pbc)[0] + hop.hop_vector
+    length = float(np.linalg.norm(vector))
+    middle = first[mover] + vector / 2
+
+    def place(positions: FloatArray) -> list[float]:
+        # the image of each atom that is nearest to the mover at the saddle: the same at both ends
+        lattice = top[chosen] - top[mover] - find_mic(top[chosen] - top[mover], cell, pbc)[0]
+        return [float(x) for x in (positions[chosen] - lattice - middle) @ vector / (length**2 / 2)]
+
+    shift = find_mic(top[chosen] - first[chosen], cell, pbc)[0]
+    path = masses[chosen] * (shift**2).sum(axis=1)
+    mode = (saddle.vectors[0] ** 2).sum(axis=1)
+    return {
+        "index": chosen,
+        "mass_amu": [float(m) for m in masses[chosen]],
+        "weight_mode": [float(w) for w in mode / mode.sum()],
+        "weight_path": [float(w) for w in path / path.sum()],
+        "position_start": place(top - _unwrapped(top - first, cell, pbc)),
+        "position_saddle": place(top),
+    }
+
+
+def _unwrapped(shift: FloatArray, cell: FloatArray, pbc: Any) -> FloatArray:
+    return np.asarray(find_mic(shift, cell, pbc)[0])
+
+
+@dataclass(frozen=True)
+class Formation:
+    """Formation energy of the adatom or vacancy, eV, nan where not computed; `method` in words, `parts` of its uncertainty."""
+
+    value: float = NAN
+    parts: Mapping[str, float] = field(default_factory=dict)
+    method: str = "not computed"
+
+    @property
+    def sigma(self) -> float:
+        """Standard uncertainty, eV; nan where no part was estimated."""
+        return _quadrature(self.parts)
+
+
+def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, float]) -> Formation:
+    """Formation energy: the defect cell less the same host atoms in the host, an adatom's own atom from the bulk.
+
+    vacancy E(N-1) - (N-1) E(host)/N,   adatom E(slab + 1) - E(slab) - E(bulk atom)
+
+    Parameters
+    ----------
+    atoms, host_atoms : in the defect cell, and in the host cell whose energies are given
+    energies : of the steps of `kinetics_plan.formation_steps`. Plane waves are served where they are there, with the energy that
+        relaxing in them would still gain as the part "basis"; without them this part is not estimated
+    """
+    adatom = "bulk" in energies
+    if "host" not in energies:
+        return Formation()
+
+    def value(own: float, suffix: str) -> float:
+        cells = (atoms - 1 if adatom else atoms) / host_atoms
+        return own - cells * energies[f"host{suffix}"] - (energies[f"bulk{suffix}"] if adatom else 0.0)
+
+    parts = {"basis": NAN, "relaxation": abs(energy_left(start.hessian.matrix, start.forces)), "k_points": NAN, "cell": NAN,
+             "layers": NAN}
+    if adatom:
+        parts["k_points"] = abs(energies["bulk"] - energies["bulk, coarser"])
+    found = value(start.energy, "")
+    if start.plane_wave is None:
+        return Formation(found, parts, "local basis")
+    wide = value(start.plane_wave, " in plane waves")
+    if start.plane_wave_forces is not None:
+        parts["basis"] = abs(energy_left(start.hessian.matrix, start.plane_wave_forces))
+    return Formation(wide, parts, f"plane waves; local basis {found:.3f} eV")
+
+
+def _quadrature(parts: Mapping[str, float]) -> float:
+    known = [p for p in parts.values() if not math.isnan(p)]
+    return math.hypot(*known) if known else NAN
+
+
+__all__ = ["Attempt", "Barrier", "Formation", "Point", "attempt", "barrier", "formation", "reaction_atoms"]

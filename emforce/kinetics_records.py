@@ -1,0 +1,197 @@
+"""From the stationary points of a hop to its stored record: values, uncertainties, checks, details, provenance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_masses
+
+from emforce import provenance
+from emforce.basis import basis_name
+from emforce.diffusion import Diffusion, HopRate, diffusion_of_hop
+from emforce.errors import InputError
+from emforce.kinetics_assess import (
+    Attempt,
+    Barrier,
+    Formation,
+    Point,
+    attempt,
+    barrier,
+    formation,
+    reaction_atoms,
+)
+from emforce.kinetics_plan import KineticsHop
+from emforce.materials import material
+from emforce.plan import structure_digest
+from emforce.record import HOP_AVERAGE, Record, preset_label
+from emforce.stored import Check
+
+METHOD = "barrier and Hessian, LCAO"
+METHOD_PLANE_WAVE = "barrier in plane waves, Hessian in LCAO"
+#: limits of the checks that a served record has passed
+MAX_ASYMMETRY = 0.1
+MAX_NEIGHBOUR_CHANGE = 0.3
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found for a hop: points by fraction, energies for the formation energy; or why nothing was."""
+
+    item: KineticsHop
+    points: Mapping[float, Point] = field(default_factory=dict)
+    energies: Mapping[str, float] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+
+def kinetics_record(outcome: Outcome) -> Record:
+    """The record of a hop, failed ones included."""
+    if outcome.reason:
+        status = "unconverged" if "self-consistency" in outcome.reason else "failed"
+        details = {"saddle": {"found": "nothing: a calculation failed"}, **outcome.notes}
+        return Record(status=status, reason=outcome.reason, kinetics_details=details, **_identity(outcome.item, METHOD))
+    item, points = outcome.item, outcome.points
+    hop = item.hop
+    start, saddle = points[0.0], points[0.5]
+    masses = np.array([atomic_masses[n] for n in hop.image(0.0).atoms.numbers])
+    height = barrier(start, saddle)
+    rate = attempt(start, saddle, item.shells, masses, hop.hop_vector)
+    back = None
+    if 1.0 in points:
+        back = barrier(points[1.0], saddle), attempt(points[1.0], saddle, item.shells, masses, -hop.hop_vector)
+    energy = formation(start, len(start.positions), len(hop.host_unit), outcome.energies)
+    checks = _checks(outcome, height, rate, back)
+    broken = [c for c in checks if not c.passed]
+    reason = "; ".join(x for x in (rate.reason, back[1].reason if back else "", *map(str, broken)) if x)
+    spread, word = (None, "") if reason else _diffusion(item, height, rate, back, energy)
+    details = _details(outcome, height, rate, back, energy, masses)
+    if word:
+        details["diffusion"] = word
+    if spread is not None:
+        details["diffusion"] = {"correlation": spread.correlation, **spread.details}
+    fields = {} if spread is None else {
+        "d0_m2_s": spread.d0_m2_s, "d0_sigma_m2_s": spread.d0_sigma_m2_s, "ea_eV": spread.ea_eV,
+        "ea_sigma_eV": spread.ea_sigma_eV, "kinetics_condition": spread.condition}
+    return Record(
+        barrier_eV=height.value, barrier_sigma_eV=height.sigma,
+        nu0_THz=rate.nu0, nu0_sigma_THz=rate.sigma,
+        formation_energy_eV=energy.value, formation_energy_sigma_eV=energy.sigma,
+        hop_vector_angstrom=hop.hop_vector,
+        residual_force_eV_per_angstrom=max(p.largest_force for p in points.values()),
+        kinetics_details=details,
+        status="failed" if reason else "ok", reason=reason, checks=checks,
+        **fields, **_identity(item, METHOD if math.isnan(height.plane_wave) else METHOD_PLANE_WAVE),
+    )
+
+
+def _checks(outcome: Outcome, height: Barrier, rate: Attempt, back: tuple[Barrier, Attempt] | None) -> tuple[Check, ...]:
+    points = outcome.points.values()
+    found = [
+        Check("imaginary modes at the saddle, off from one", abs(rate.saddle.unstable - 1), 0),
+        Check("imaginary modes at the start", rate.start.unstable, 0),
+        Check("force left on the moving atoms", max(p.largest_force for p in points),
+              outcome.item.settings.kinetics.force_tolerance_eV_per_A, "<=", "eV/Å"),
+        Check("asymmetry of the Hessian, relative", max(p.hessian.asymmetry for p in points), MAX_ASYMMETRY),
+        Check("barrier", height.value, 0.0, ">=", "eV"),
+    ]
+    if back is not None:
+        found += [Check("imaginary modes at the end", back[1].start.unstable, 0),
+                  Check("barrier back", back[0].value, 0.0, ">=", "eV")]
+    if "neighbours" in rate.parts and len(rate.by_shells) > 1:
+        change = rate.parts["neighbours"] / rate.nu0
+        found.append(Check("change of nu0 with the outermost shell, relative", change, MAX_NEIGHBOUR_CHANGE))
+    return tuple(found)
+
+
+def _diffusion(
+    item: KineticsHop, height: Barrier, rate: Attempt, back: tuple[Barrier, Attempt] | None, energy: Formation
+) -> tuple[Diffusion | None, str]:
+    """D0 and E_a of the network that the hop makes; None with the reason where no network is known for it."""
+    spec, functional = item.hop.spec, item.settings.dft.functional
+    data = material(spec.metal)
+    known = not math.isnan(energy.value)
+    given = HopRate(
+        nu0_THz=rate.nu0, nu0_sigma_THz=rate.sigma, barrier_eV=height.value, barrier_sigma_eV=height.sigma,
+        formation_energy_eV=energy.value if known else None, formation_energy_sigma_eV=energy.sigma if known else None,
+        reverse_nu0_THz=None if back is None else back[1].nu0, reverse_barrier_eV=None if back is None else back[0].value,
+    )
+    try:
+        return diffusion_of_hop(spec, data.structure, data.lattice_constant(functional), given), ""
+    except InputError as error:
+        return None, f"no diffusion coefficient: {error}"
+
+
+def _details(
+    outcome: Outcome, height: Barrier, rate: Attempt, back: tuple[Barrier, Attempt] | None, energy: Formation, masses: np.ndarray
+) -> dict[str, Any]:
+    item, points = outcome.item, outcome.points
+    order = sorted(points)
+    relaxed = sorted(item.energies_eV)
+    saddle = points[0.5]
+    found = {
+        "barrier_lcao_eV": height.lcao,
+        "barrier_plane_wave_eV": height.plane_wave,
+        "barrier_sigma_parts_eV": dict(height.parts),
+        "nu0_by_shells_THz": list(rate.by_shells),
+        "nu0_sigma_parts_THz": dict(rate.parts),
+        "shell_atoms": [list(shell) for shell in item.shells],
+        "modes_initial_THz": rate.start.frequencies_THz.tolist(),
+        "modes_saddle_THz": rate.saddle.frequencies_THz.tolist(),
+        "migration_entropy_kB": rate.entropy,
+        "force_calls": sum(p.force_calls for p in points.values()),
+        "force_call_seconds": float(np.mean([p.force_call_seconds for p in points.values()])),
+        "formation_energy": {"method": energy.method, "sigma_parts_eV": dict(energy.parts)},
+        "energies_along_hop": {"fraction": order, "energy_eV": [points[f].energy - points[0.0].energy for f in order]},
+        "energies_as_relaxed": {"fraction": relaxed,
+                                "energy_eV": [item.energies_eV[f] - item.energies_eV[relaxed[0]] for f in relaxed]},
+        "saddle": {
+            "found": f"{rate.saddle.unstable} imaginary modes, largest force {saddle.largest_force:.4f} eV/Å",
+            "imaginary_modes": rate.saddle.unstable,
+            "residual_force_eV_per_A": saddle.largest_force,
+        },
+        "newton": {f"{f:g}": {"steps": points[f].newton_steps, "force_before_eV_per_A": points[f].forces_before,
+                              "force_after_eV_per_A": points[f].largest_force} for f in order},
+        "hessian": {f"{f:g}": {"asymmetry": points[f].hessian.asymmetry, "noise_eV_per_A2": points[f].hessian.noise,
+                               "sum_rule_eV_per_A2": points[f].hessian.sum_rule} for f in order},
+        **outcome.notes,
+    }
+    if rate.saddle.unstable:
+        found["reaction_atoms"] = reaction_atoms(item.hop, points, item.atoms, masses, rate.saddle)
+    if back is not None:
+        found["reverse"] = {"barrier_eV": back[0].value, "barrier_sigma_eV": back[0].sigma, "nu0_THz": back[1].nu0,
+                            "nu0_sigma_THz": back[1].sigma, "modes_final_THz": back[1].start.frequencies_THz.tolist()}
+    return _no_nan(found)
+
+
+def _no_nan(value: Any) -> Any:
+    """The same with None for what was not computed: JSON has no nan."""
+    if isinstance(value, Mapping):
+        return {str(k): _no_nan(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_no_nan(v) for v in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(value)
+    return value
+
+
+def _identity(item: KineticsHop, method: str) -> dict[str, Any]:
+    spec, settings = item.hop.spec, item.settings
+    origin = {
+        **provenance.collect(settings_hash=settings.digest, structure_hash=structure_digest(item.hop), host_check="",
+                             rho_source=""),
+        "geometry": str(item.folder),
+    }
+    return {
+        "spec": spec.name, "metal": spec.metal, "facet": spec.facet, "defect": spec.kind, "hop": spec.hop,
+        "species": spec.species, "site": HOP_AVERAGE,
+        "preset": preset_label(settings.preset, dict(settings.overrides)), "method": method,
+        "basis": basis_name(spec.metal, settings.dft.recipe),
+        "provenance": {name: value for name, value in origin.items() if value != ""},
+    }
+
+
+__all__ = ["METHOD", "METHOD_PLANE_WAVE", "Outcome", "kinetics_record"]

@@ -135,7 +135,8 @@ def _cell(row: Mapping[str, Any], column: tuple[str, str, str, tuple[str, str] |
 def _origins(rows: Sequence[Document]) -> list[str]:
     lines = ["## Where each row comes from", "",
              "Processor time on one core of the machine that ran it. Relaxed geometries are made by `emforce relax SPEC --preset "
-             "PRESET` first.", "", "| hop | values | geometry | commit | GPAW | date | cost | command |", "| --- |" + " --- |" * 7]
+             "PRESET` first.", "",
+             "| hop | values | geometry | commit | GPAW | date | cost | command |", "| --- |" + " --- |" * 7]
     for row in sorted(rows, key=lambda r: (r["metal"], r["facet"], r["hop"], r["id"])):
         groups = [group for group in GROUPS if holds(row, group)]
         if not groups:

@@ -84,7 +84,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # showing
     ("plot",),
     ("valence_plot", "heat_plot"),
-    ("screening_plot", "phonon_plot", "kinetics_plot"),
+    ("screening_plot", "convergence", "phonon_plot", "kinetics_plot"),
     # using: small models made from evaluated rows
     ("models.__init__", "models.parameters", "models.lattice"),
     ("models.continuum", "models.surface", "models.walkers", "models.terrace", "models.companions"),
@@ -106,6 +106,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("commands.ask", "commands.model", "commands.calculate", "commands.campaign", "commands.export", "commands.keep",
      "commands.kinetics", "commands.serve", "commands.wires", "commands.heat", "commands.phonons"),
     ("commands.verdict",),
+    ("recipe",),
     ("cli",),
     ("__main__",),
 )

@@ -27,7 +27,7 @@ def ranking(found: screening.Screened, unit: str) -> str:
     model, entries = found.ranked()
     table = [["rank", "hop", "direct part", unit, "one standard uncertainty", "direction", "D from"]]
     for rank, entry in enumerate(entries, 1):
-        for point in entry:
+        for point in sorted(entry, key=lambda point: point.direct_model != model):
             table.append([str(rank) if point.direct_model == model else "", point.hop, point.direct_model,
                           "-" if point.value is None else f"{point.value:.3g}", f"{point.low:.3g} to {point.high:.3g}",
                           point.direction, point.diffusion])
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                          ("|Z*| D ρ (m²/s µΩ cm)", screening.merits(rows, published, hosts, T))):
         print(f"\n{title} at {T:g} K in bulk metal")
         print(ranking(found, title) if found.points else f"nothing to rank: {'; '.join(found.left_out) or 'no K is served'}")
+    print("\ndirect part none: the wind alone; nominal, drude: models; upwind: along the field, against the electrons")
     for kind in ("force", "merit"):
         try:
             figure, stem = screening_plot.figure_of(kind, rows, published, hosts, (T, screening_plot.DIRECT_MODELS))

@@ -14,6 +14,7 @@ The uncertainty is the quadrature of named parts, each the change of the result 
     resistivity       sigma of rho where its source gives one
     host_basis        S times the error of the host against plane waves
     seebeck           Q_el(J=0) with the measured Seebeck coefficient in place of the computed one, where a verified one is known
+                      (beyond its temperatures in proportion to T)
     beyond_window     what comes from energies beyond those at which K was computed
 """
 

@@ -29,7 +29,7 @@ from emforce.heat_assess import (
 from emforce.materials import material
 from emforce.physics.heat import Curve, LatticeBounds, TransportCurves, lattice_bounds
 from emforce.record import HOP_AVERAGE, Record, preset_label
-from emforce.seebeck import measured_at
+from emforce.seebeck import expected_at, measured_at
 from emforce.settings import Settings
 from emforce.steps import Document, Step
 from emforce.stored import Check
@@ -117,9 +117,7 @@ def grid(metal: str, settings: Settings) -> list[Surroundings]:
     found = []
     for T in settings.heat.temperatures_K:
         if low <= T <= high:
-            pair = measured_at(metal, T)
-            seen = pair[0] if pair is not None and pair[1].verified else None
-            found.append(Surroundings(T, data.rho_uohm_cm(T), data.rho_sigma_uohm_cm(T), seen))
+            found.append(Surroundings(T, data.rho_uohm_cm(T), data.rho_sigma_uohm_cm(T), expected_at(metal, T)))
     if not found:
         raise InputError("heat.temperatures_K", settings.heat.temperatures_K, f"some between {low:g} and {high:g} K for {metal}")
     return found

@@ -102,4 +102,18 @@ def measured_at(metal: str, temperature_K: float) -> tuple[float, Measured] | No
     return min(found, key=lambda pair: not pair[1].verified, default=None)
 
 
-__all__ = ["Measured", "PublishedHeat", "measured", "measured_at", "measured_of", "published_heats"]
+def expected_at(metal: str, temperature_K: float) -> float | None:
+    """The verified measured value in uV/K; beyond its temperatures in proportion to T from the nearest one. For error estimates.
+
+    None where nothing verified is known.
+    """
+    known = [entry for entry in measured(metal) if entry.verified]
+    found = [(entry, min(entry.temperature_K, key=lambda T: abs(T - temperature_K))) for entry in known]
+    if not found:
+        return None
+    entry, nearest = min(found, key=lambda pair: abs(pair[1] - temperature_K))
+    value = entry.at(temperature_K)
+    return entry.seebeck_uV_K[entry.temperature_K.index(nearest)] * temperature_K / nearest if value is None else value
+
+
+__all__ = ["Measured", "PublishedHeat", "expected_at", "measured", "measured_at", "measured_of", "published_heats"]

@@ -26,7 +26,7 @@ from emforce.materials import material
 from emforce.physics.fermi import fermi_surface
 from emforce.physics.heat import Curve, TransportCurves, sommerfeld_heat
 from emforce.record import HOP_AVERAGE
-from emforce.seebeck import measured_at, measured_of
+from emforce.seebeck import expected_at, measured_at, measured_of
 from emforce.settings import load_settings
 from emforce.steps import Step, atoms_document, save_matrices
 from emforce.store import Finished
@@ -301,6 +301,9 @@ def test_measured_seebeck_coefficients_hold_where_they_were_measured():
     assert measured_at("Mo", 900.0) is None and measured_at("W", 300.0)[0] == 1.0
     assert measured_at("Au", 300.0)[0] == 1.94 and measured_at("Au", 400.0) is None
     assert measured_at("Cu", 300.0)[0] == pytest.approx(1.94) and measured_at("Fe", 300.0) is None
+    # for error estimates: in proportion to T beyond, and only from what is verified
+    assert expected_at("Mo", 425.65) == pytest.approx(5.7) and expected_at("Mo", 1096.3) == pytest.approx(15.0)
+    assert expected_at("Au", 600.0) == pytest.approx(3.88) and expected_at("Al", 300.0) is None
 
 
 @pytest.mark.parametrize("change", [{"temperature_K": [300, 200]}, {"temperature_K": [300]}, {"source": " "}, {"verified": 1},

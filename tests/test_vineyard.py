@@ -1,0 +1,100 @@
+"""Vineyard's attempt frequency: closed forms, invariances, and what is not a saddle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import constants as c
+
+from emforce.errors import ConvergenceError, InputError
+from emforce.physics.vineyard import attempt_frequency, frequency_along, migration_entropy, modes
+
+
+def symmetric(seed: int, values: list[float]) -> np.ndarray:
+    """A symmetric matrix with given eigenvalues."""
+    turn = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(values), len(values))))[0]
+    return turn @ np.diag(values) @ turn.T
+
+
+def orthogonal(seed: int, n: int) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
+
+
+def test_atom_in_a_cosine_potential() -> None:
+    """V = -(E/2) cos(2 pi x/a) along x, springs k across, unchanged at the top: nu0 = sqrt(V''(0)/m)/2 pi, V'' = 2 pi^2 E/a^2."""
+    barrier, a, mass, k = 0.5, 2.56, 63.546, 3.0
+    along = 2 * math.pi**2 * barrier / a**2
+    start, saddle = (modes(np.diag([sign * along, k, k]), np.array([mass])) for sign in (1, -1))
+    expected = math.sqrt(along * c.e * 1e20 / (mass * c.atomic_mass)) / (2 * math.pi) * 1e-12
+    assert attempt_frequency(start, saddle) == pytest.approx(expected, rel=1e-12)
+    assert saddle.frequencies_THz[0] == pytest.approx(-expected, rel=1e-12)
+    assert migration_entropy(expected, frequency_along(np.diag([along, k, k]), np.array([mass]), 0, np.array([2.0, 0, 0]))) == \
+        pytest.approx(0.0, abs=1e-12)
+
+
+def test_vibrations_of_a_chain_with_fixed_ends() -> None:
+    """n equal masses between walls, transverse springs g: nu_j = 2 sqrt(k/m) sin(j pi/(2n + 2))/2 pi along the chain."""
+    n, k, g, mass = 5, 4.0, 1.0, 40.0
+    along = 2 * np.eye(n) - np.eye(n, k=1) - np.eye(n, k=-1)
+    hessian = np.kron(k * along, np.diag([1.0, 0, 0])) + np.kron(np.eye(n), np.diag([0, g, g]))
+    got = modes(hessian, np.full(n, mass)).frequencies_THz
+    unit = math.sqrt(c.e * 1e20 / (mass * c.atomic_mass)) / (2 * math.pi) * 1e-12
+    chain = [2 * math.sqrt(k) * math.sin(j * math.pi / (2 * n + 2)) * unit for j in range(1, n + 1)]
+    assert got == pytest.approx(sorted([*chain, *[math.sqrt(g) * unit] * (2 * n)]), rel=1e-12)
+
+
+def test_heavier_isotope_hops_slower_by_the_square_root() -> None:
+    start, saddle = symmetric(1, [1, 2, 3, 4, 5, 6]), symmetric(2, [-1, 2, 2, 4, 5, 7])
+    nu = [attempt_frequency(modes(start, m * np.ones(2)), modes(saddle, m * np.ones(2))) for m in (10.0, 40.0)]
+    assert nu[0] == pytest.approx(2 * nu[1], rel=1e-12)
+
+
+def test_axes_and_order_of_atoms_do_not_matter() -> None:
+    start, saddle, masses = symmetric(3, [1, 2, 3, 4, 5, 6]), symmetric(4, [-0.5, 2, 3, 3, 5, 6]), np.array([10.0, 55.0])
+    nu = attempt_frequency(modes(start, masses), modes(saddle, masses))
+    turn = np.kron(np.eye(2), orthogonal(5, 3))  # other axes at each end
+    other = np.kron(np.eye(2), orthogonal(6, 3))
+    assert attempt_frequency(modes(turn @ start @ turn.T, masses), modes(other @ saddle @ other.T, masses)) == \
+        pytest.approx(nu, rel=1e-10)
+    swap = np.kron(np.eye(2)[::-1], np.eye(3))
+    assert attempt_frequency(modes(swap @ start @ swap.T, masses[::-1]), modes(swap @ saddle @ swap.T, masses[::-1])) == \
+        pytest.approx(nu, rel=1e-10)
+
+
+def test_product_is_the_ratio_of_determinants_whatever_the_coupling() -> None:
+    """nu0 = sqrt(det D_start/|det D_saddle|) |nu_unstable|/..., an independent way to the same number."""
+    start, saddle, masses = symmetric(7, [1, 2, 3, 4, 5, 9]), symmetric(8, [-2, 1, 3, 4, 5, 6]), np.array([27.0, 196.0])
+    at_saddle = modes(saddle, masses)
+    ratio = math.sqrt(np.linalg.det(start) / -np.linalg.det(saddle))
+    assert attempt_frequency(modes(start, masses), at_saddle) == pytest.approx(ratio * -at_saddle.frequencies_THz[0], rel=1e-10)
+
+
+def test_an_uncoupled_atom_drops_out() -> None:
+    """An atom that the hop does not touch has the same modes at both ends."""
+    start, saddle = symmetric(9, [1, 2, 3]), symmetric(10, [-1, 2, 2])
+    far = symmetric(11, [3, 4, 5])
+    wide = [np.block([[h, np.zeros((3, 3))], [np.zeros((3, 3)), far]]) for h in (start, saddle)]
+    alone = attempt_frequency(modes(start, np.array([64.0])), modes(saddle, np.array([64.0])))
+    assert attempt_frequency(*(modes(h, np.array([64.0, 12.0])) for h in wide)) == pytest.approx(alone, rel=1e-12)
+
+
+def test_vectors_are_normalised_and_the_unstable_one_points_along_the_hop() -> None:
+    found = modes(np.diag([-1.0, 2, 2, 3, 3, 3]), np.array([10.0, 20.0]))
+    assert (found.vectors**2).sum(axis=(1, 2)) == pytest.approx(np.ones(6))
+    assert found.vectors[0, 0] ** 2 == pytest.approx([1, 0, 0])
+    assert found.unstable == 1
+
+
+@pytest.mark.parametrize("start, saddle", [([1, 1, 1], [1, 1, 1]), ([1, 1, 1], [-1, -1, 1]), ([-1, 1, 1], [-1, 1, 1])])
+def test_wrong_number_of_imaginary_modes_gives_no_number(start: list[float], saddle: list[float]) -> None:
+    with pytest.raises(ConvergenceError, match="imaginary modes at the start"):
+        attempt_frequency(*(modes(np.diag(np.array(v, dtype=float)), np.array([50.0])) for v in (start, saddle)))
+
+
+@pytest.mark.parametrize("hessian, masses", [
+    (np.eye(3), [1.0, 2.0]), (np.eye(3) * np.nan, [1.0]), (np.eye(3), [0.0]), (np.arange(9.0).reshape(3, 3), [1.0])])
+def test_bad_input_is_refused(hessian: np.ndarray, masses: list[float]) -> None:
+    with pytest.raises(InputError):
+        modes(hessian, np.array(masses))

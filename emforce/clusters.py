@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -198,13 +199,19 @@ def _local(profile: Profile, workers: int) -> Iterator[tuple[Any, Callable[[], N
         options["resources"] = worker_resources(profile)
     if profile.environment.scratch:
         options["local_directory"] = profile.environment.scratch
+    begin = time.monotonic()
     try:
         cluster = LocalCluster(
             n_workers=workers, threads_per_worker=profile.job.cores, processes=True, memory_limit=0, silence_logs=50,
             dashboard_address=profile.network.dashboard or None, death_timeout=profile.timeouts.worker_start_s, **options,
         )
-    except (OSError, RuntimeError, TimeoutError) as error:
-        raise EmforceError(f"workers of profile {profile.name} do not start: {' '.join(str(error).split())}") from error
+    except (OSError, RuntimeError, AssertionError) as error:
+        limit = profile.timeouts.worker_start_s
+        if time.monotonic() - begin >= limit:  # Dask's own words are an assertion about its nanny
+            why = f"not within timeouts.worker_start_s = {limit:g} s; give them longer in a profile, or the machine less to do"
+        else:
+            why = " ".join(str(error).split()) or type(error).__name__
+        raise EmforceError(f"workers of profile {profile.name} do not start: {why}") from error
     with cluster:
         yield cluster, lambda: None
 

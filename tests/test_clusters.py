@@ -327,6 +327,13 @@ def test_local_workers_are_processes_of_one_thread(write, monkeypatch):
         time.sleep(0.1)
 
 
+def test_workers_that_start_too_slowly_name_the_time_that_was_given(write):
+    profile = load_profile(write(edited("local", {"timeouts.worker_start_s": "0.1"}), "mine.toml"))
+    words = r"^workers of profile mine do not start: not within timeouts.worker_start_s = 0.1 s; "
+    with pytest.raises(EmforceError, match=words), start(profile, workers=1):
+        pass
+
+
 def test_steps_share_a_worker_as_far_as_its_cores_go_and_none_waits_for_ever(write):
     """Two cores: two steps of one rank at once; one of two ranks alone; one of three never, and that is said in time."""
     profile = load_profile(write(edited("local", {"job.cores": "2", "steps.scf.ranks": "2", "network.dashboard": '""',

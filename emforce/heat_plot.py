@@ -76,7 +76,7 @@ def _draw_terms(axis: Any, row: Document) -> None:
         _band(axis, T, (_numbers(table["q_star_eV"]), _numbers(table["q_star_sigma_eV"])), 3, r"$Q^*(J=0)$")
     known = [entry for entry in published_heats(str(row["metal"])) if entry.verified]
     for entry, line in zip(known, ("--", "-.", ":"), strict=False):
-        axis.axhline(entry.q_eV, color="0.4", linestyle=line, linewidth=1.0, label=f"published: {entry.where}")
+        axis.axhline(entry.q_eV, color="0.4", linestyle=line, linewidth=1.0, label=f"published, {entry.where}")
     axis.set_ylabel("Heat of transport (eV)")
 
 

@@ -1,10 +1,12 @@
 """What a campaign costs beyond its calculations, and how well two workers share one.
 
     python benchmarks/campaign.py                       # (a) overhead per step, (b) 10,000 empty steps, (c) a waiting graph
-    python benchmarks/campaign.py --quick-job SPEC...   # (c) with the real quick job: on an idle machine, half an hour
+    python benchmarks/campaign.py --quick-job SPEC...   # (c) with the real steps of a job, half an hour; --set makes it small
 
 (a) is measured against a new interpreter for each step, the plain way to isolate it; (b) against the time that the empty steps
-take without the farm, one after the other; (c) against one worker and against what the longest chain of the graph allows.
+take without the farm, one after the other; (c) against one worker and against what the longest chain of the graph allows. With
+real steps (c) gives the clock's efficiency, which other work on the machine spoils, and two that it spoils less: processor seconds
+of the steps put into the order in which two workers ran them, and the share of the time in which the two workers were at work.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -24,6 +27,7 @@ import psutil
 
 from emforce import campaign as campaigns
 from emforce.campaign import Campaign, Placement
+from emforce.jobs import execute
 from emforce.ledger import campaign_ids, read_campaign
 from emforce.store import Store
 
@@ -116,7 +120,7 @@ def report_sharing(one: float, two: float, chain: float, work: float) -> None:
     """Efficiency of two workers and what the graph allows: no schedule beats its longest chain, nor half of its work."""
     allowed = work / (2 * max(chain, work / 2))
     efficiency = one / (2 * two)
-    print(f"(c) one worker {one:.1f} s, two workers {two:.1f} s: speed-up {one / two:.2f}, efficiency {efficiency:.3f}")
+    print(f"    one worker {one:.1f} s, two workers {two:.1f} s: speed-up {one / two:.2f}, efficiency {efficiency:.3f}")
     print(f"    longest chain {chain:.1f} s of {work:.1f} s of work: at most {allowed:.3f}; "
           f"reached {efficiency / allowed:.3f} of that (aim >= 0.9)")
 
@@ -153,36 +157,63 @@ def sharing(folder: Path) -> None:
         # from the first step's start: workers start once per campaign
         begun = min(s.since - s.seconds for s in state.steps.values())
         walls.append(max(s.since for s in state.steps.values()) - begun)
-    print(f"    graph of {len(steps)} steps, as the quick job of one hop, waiting instead of computing")
+    print(f"(c) graph of {len(steps)} steps, as the quick job of one hop, waiting instead of computing")
     report_sharing(walls[0], walls[1], chain_of(steps, seconds), sum(seconds.values()))
 
 
-def quick_job(folder: Path, specs: Sequence[Path]) -> None:
+def timed(step: campaigns.Step, root: str) -> None:
+    """A real step that notes when it ran and the processor seconds it took."""
+    begin, used = time.time(), time.process_time()
+    execute(step, root)
+    times = {"begin": begin, "end": time.time(), "cpu": time.process_time() - used}
+    (Path(root) / "times" / step.name).write_text(json.dumps(times), encoding="utf-8")
+
+
+def replay(steps: Sequence[campaigns.Step], seconds: dict[str, float], order: Sequence[str], workers: int) -> float:
+    """Time until the last end when steps begin in this order, each once a worker is free and what it needs has ended."""
+    named = {step.name: step for step in steps}
+    free, end = [0.0] * workers, dict.fromkeys(named, 0.0)
+    for name in order:
+        worker = free.index(min(free))
+        begin = max(free[worker], *(end[need.name] for need in named[name].needs.values()), 0.0)
+        end[name] = free[worker] = begin + seconds[name]
+    return max(end.values())
+
+
+def quick_job(folder: Path, specs: Sequence[Path], changes: Sequence[str]) -> None:
     """(c) The real thing, into fresh stores."""
-    from emforce import workflow
-    from emforce.plan import plan
+    from emforce.commands.options import overrides
     from emforce.settings import load_settings
+    from emforce.workflow import prepare
 
-    settings = load_settings("quick")
-    walls = []
+    prepared = prepare(specs, load_settings("quick", overrides(changes)))
+    steps = list({step.name: step for item in prepared for step in item.plan.steps()}.values())
+    runs = []
     for workers in (1, 2):
-        start = time.monotonic()
-        workflow.run(specs, preset="quick", overrides={}, workers=workers, database=str(folder / f"w{workers}.db"),
-                     store=folder / f"w{workers}")
-        walls.append(time.monotonic() - start)
-    hops = workflow.load_hops(specs, preset="quick", overrides={})
-    steps = [step for hop in hops for step in plan(hop, settings).steps()]
-    store = Store(folder / "w1")
-    found = {step.name: store.find(step.kind, step.key) for step in steps}
-    seconds = {name: step.seconds for name, step in found.items() if step is not None}
-    if len(seconds) < len(found):
-        sys.exit("not all steps are in the store: see the messages above")
-    report_sharing(walls[0], walls[1], chain_of(steps, seconds), sum(seconds.values()))
+        root = folder / f"w{workers}"
+        (root / "times").mkdir(parents=True)
+        run(root, steps, workers, timed)
+        times = {step.name: json.loads((root / "times" / step.name).read_text(encoding="utf-8")) for step in steps}
+        wall = max(t["end"] for t in times.values()) - min(t["begin"] for t in times.values())
+        cpu = {name: t["cpu"] for name, t in times.items()}
+        busy = {name: t["end"] - t["begin"] for name, t in times.items()}
+        runs.append((wall, cpu, busy, sorted(times, key=lambda name: times[name]["begin"])))
+        print(f"(c) {len(steps)} steps on {workers} worker{'s' if workers > 1 else ''}: {wall:.1f} s from the first start to the "
+              f"last end, {sum(cpu.values()):.1f} processor seconds in steps, {sum(busy.values()):.1f} s of steps by the clock")
+    (wall1, cpu1, _, _), (wall2, cpu2, busy2, order) = runs
+    work, chain = sum(cpu1.values()), chain_of(steps, cpu1)
+    print("    by the clock, which holds all other work on this machine:")
+    report_sharing(wall1, wall2, chain, work)
+    print("    by processor seconds, in the order in which two workers ran the steps:")
+    report_sharing(work, replay(steps, cpu2, order, 2), chain, work)
+    print("    by occupation of the two workers, with the clock's seconds of that run for steps, chain and whole:")
+    report_sharing(sum(busy2.values()), wall2, chain_of(steps, busy2), sum(busy2.values()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick-job", nargs="+", type=Path, metavar="SPEC", help="(c) alone, with the real quick job")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of --quick-job: fields of the preset")
     parser.add_argument("--steps", type=int, default=10_000, help="empty steps of (b), default %(default)s")
     parser.add_argument("--scf", type=int, default=8, help="SCF steps of (a), default %(default)s")
     parser.add_argument("--folder", type=Path, help="where the stores are made; default a temporary folder")
@@ -191,7 +222,7 @@ def main() -> None:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="emforce-benchmark-"))
     try:
         if options.quick_job:
-            quick_job(folder / "c", options.quick_job)
+            quick_job(folder / "c", options.quick_job, options.set)
             return
         if options.only in (None, "a"):
             overhead(folder / "a", options.scf)

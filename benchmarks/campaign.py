@@ -5,8 +5,8 @@
 
 (a) is measured against a new interpreter for each step, the plain way to isolate it; (b) against the time that the empty steps
 take without the farm, one after the other; (c) against one worker and against what the longest chain of the graph allows. With
-real steps (c) gives the clock's efficiency, which other work on the machine spoils, and two that it spoils less: processor seconds
-of the steps put into the order in which two workers ran them, and the share of the time in which the two workers were at work.
+real steps (c) gives the clock's efficiency, which other work on the machine spoils, and two that it spoils less: from processor
+seconds of the steps in the order in which two workers ran them, and from the time in which the two workers were at work.
 """
 
 from __future__ import annotations

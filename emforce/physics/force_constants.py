@@ -213,16 +213,20 @@ def _directions(rotations: Floats, central: bool) -> list[Floats]:
     candidates = [v - 1.0 for v in candidates]
     candidates = [v / np.linalg.norm(v) for v in candidates if tuple(v) > (0.0, 0.0, 0.0)]
     best: tuple[tuple[int, float], list[Floats]] | None = None
+    cost = [1 if not central or _inverted(rotations, d) else 2 for d in candidates]
     for count in (1, 2, 3):
-        for chosen in combinations(candidates, count):
-            runs = sum(1 if not central or _inverted(rotations, d) else 2 for d in chosen)
+        for numbers in combinations(range(len(candidates)), count):
+            runs = sum(cost[i] for i in numbers)
+            if best is not None and runs > best[0][0]:
+                continue
+            chosen = [candidates[i] for i in numbers]
             span = np.concatenate([rotations @ d for d in chosen])
             weakest = float(np.linalg.svd(span, compute_uv=False)[-1]) / np.sqrt(len(span)) if len(span) >= 3 else 0.0
             if weakest < 0.2:
                 continue
             rank = (runs, -round(weakest, 6))
             if best is None or rank < best[0]:
-                best = rank, list(chosen)
+                best = rank, chosen
     assert best is not None  # x, y and z always do
     return best[1]
 

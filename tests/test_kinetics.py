@@ -1,0 +1,291 @@
+"""Kinetics with the EMT potential through the same functions as with GPAW: Hessians, Newton steps, records, failures."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from emt_steps import EMTCampaign, emt_hop, energy_and_forces
+
+from emforce.commands.kinetics import kinetics_table
+from emforce.errors import InputError
+from emforce.hop import Image
+from emforce.kinetics import explore, prepare
+from emforce.kinetics_plan import KineticsHop, shells_of, symmetric_structure, with_hessians
+from emforce.kinetics_records import kinetics_record
+from emforce.physics.force_constants import (
+    Displacement,
+    Group,
+    displacements,
+    energy_left,
+    hessian,
+    hessian_rows,
+    newton_step,
+)
+from emforce.record import Record
+from emforce.settings import load_settings
+from emforce.store import Store
+
+ROOT = Path(__file__).parent.parent
+SMALL = (2, 2, 1)
+
+
+@pytest.fixture(scope="module")
+def square() -> KineticsHop:
+    """Cu adatom on Cu(100) in a small cell."""
+    return emt_hop("cu100-adatom", SMALL, 3)
+
+
+@pytest.fixture(scope="module")
+def square_record(square: KineticsHop, tmp_path_factory: pytest.TempPathFactory) -> Record:
+    campaign = EMTCampaign(Store(tmp_path_factory.mktemp("store")))
+    return kinetics_record(explore([square], campaign.store, campaign.compute)[0])
+
+
+def brute_force(atoms, chosen, length):  # type: ignore[no-untyped-def]
+    """All displacements to both sides, no symmetry."""
+    rows = {}
+    for a in chosen:
+        row = np.zeros((len(atoms), 3, 3))
+        for axis in range(3):
+            ends = []
+            for sign in (1, -1):
+                moved = atoms.copy()
+                moved.positions[a, axis] += sign * length
+                ends.append(energy_and_forces(moved)[1])
+            row[:, axis, :] = -(ends[0] - ends[1]) / (2 * length)
+        rows[a] = row
+    return rows
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5])
+def test_hessian_from_few_displacements_is_that_of_all(square: KineticsHop, fraction: float) -> None:
+    atoms, group = symmetric_structure(square.hop.image(fraction).atoms, square.kpts, 0.02)
+    length = 0.002
+    few = displacements(group, square.atoms, length)
+    assert len(few) < 6 * len(square.atoms) / 2
+    forces = []
+    for d in few:
+        moved = atoms.copy()
+        moved.positions[d.atom] += d.vector
+        forces.append(energy_and_forces(moved)[1])
+    rows = hessian_rows(group, few, np.array(forces), energy_and_forces(atoms)[1])
+    expected = brute_force(atoms, square.atoms, length)
+    for a in square.atoms:
+        assert rows[a] == pytest.approx(expected[a], abs=2e-3)
+    found = hessian(rows, square.atoms)
+    assert found.asymmetry < 1e-3
+    assert found.sum_rule < 1e-6  # EMT has no grid
+    assert found.matrix == pytest.approx(found.raw, abs=1e-6)
+
+
+def test_displacements_of_a_centre_of_cubic_symmetry_and_of_none() -> None:
+    """One run where the site turns an axis into all of space and on itself; six where there is no symmetry."""
+    full = [np.array(p) @ np.diag(s) for p in (np.eye(3), np.eye(3)[[1, 2, 0]], np.eye(3)[[2, 0, 1]])
+            for s in ((a, b, c) for a in (1, -1) for b in (1, -1) for c in (1, -1))]
+    centre = Group(np.array(full), np.zeros((24, 1), dtype=np.int64))
+    assert len(displacements(centre, [0], 0.02)) == 1
+    alone = Group(np.eye(3)[None], np.zeros((1, 1), dtype=np.int64))
+    assert len(displacements(alone, [0], 0.02)) == 6
+    assert len(displacements(alone, [0], 0.02, both_signs=[])) == 3
+
+
+def test_sum_rule_takes_out_a_force_that_holds_an_atom_in_place() -> None:
+    """An atom on a spring to another one, and each on a spring to the grid: only the first is physics."""
+    spring, grid, length = 2.0, 0.3, 0.01
+    group = Group(np.eye(3)[None], np.array([[0, 1]]))
+    moved = [Displacement(a, tuple(s * length * np.eye(3)[x])) for a in (0, 1) for x in range(3) for s in (1, -1)]  # type: ignore[arg-type]
+
+    def force(u: np.ndarray) -> np.ndarray:
+        return -spring * (u - u[::-1]) - grid * u
+
+    forces = []
+    for d in moved:
+        u = np.zeros((2, 3))
+        u[d.atom] = d.vector
+        forces.append(force(u))
+    found = hessian(hessian_rows(group, moved, np.array(forces), np.zeros((2, 3))), [0, 1])
+    assert found.sum_rule == pytest.approx(grid)
+    assert found.raw[0, 0] == pytest.approx(spring + grid)
+    assert found.matrix[0, 0] == pytest.approx(spring)
+    assert found.matrix[0, 3] == pytest.approx(-spring)
+    assert found.block([1]).matrix == pytest.approx(spring * np.eye(3))
+
+
+def test_newton_step_finds_the_stationary_point_of_a_saddle() -> None:
+    h, top = np.diag([-1.0, 2.0, 3.0]), np.array([0.01, -0.02, 0.03])
+    force = h @ top  # at x = 0: F = -H (x - top)
+    assert newton_step(h, force, 1.0).ravel() == pytest.approx(top)
+    assert energy_left(h, force) == pytest.approx(top @ h @ top / 2)
+    assert np.linalg.norm(newton_step(h, force, 0.005)) == pytest.approx(0.005)
+
+
+def test_record_of_an_adatom_hop(square: KineticsHop, square_record: Record) -> None:
+    r, d = square_record, square_record.kinetics_details
+    assert r.status == "ok", r.reason
+    energies = [energy_and_forces(square.hop.image(f).atoms)[0] for f in (0.0, 0.5)]
+    assert r.barrier_eV == pytest.approx(energies[1] - energies[0], abs=1e-6)
+    assert 0.5 < r.nu0_THz < 20
+    assert r.ea_eV == pytest.approx(r.barrier_eV)  # one adatom: no formation energy in it
+    length = float(np.linalg.norm(r.hop_vector_angstrom))
+    assert r.d0_m2_s == pytest.approx(r.nu0_THz * 1e12 * (length * 1e-10) ** 2)  # square lattice: D = Gamma l^2
+    assert d["force_calls"] <= 40
+    assert len(d["modes_initial_THz"]) == len(d["modes_saddle_THz"]) == 3 * len(square.atoms)
+    assert [n < 0 for n in d["modes_saddle_THz"]].count(True) == 1
+    assert d["nu0_by_shells_THz"][-1] == r.nu0_THz
+    assert r.nu0_sigma_THz >= abs(d["nu0_by_shells_THz"][-1] - d["nu0_by_shells_THz"][-2])
+    assert d["barrier_sigma_parts_eV"]["cell"] is None  # not varied: said, not made up
+
+
+def test_vineyards_product_from_the_stored_modes(square_record: Record) -> None:
+    d = square_record.kinetics_details
+    product = math.prod(d["modes_initial_THz"]) / math.prod(n for n in d["modes_saddle_THz"] if n > 0)
+    assert square_record.nu0_THz == pytest.approx(product, rel=1e-9)
+
+
+def test_reaction_atoms_of_a_symmetric_hop(square: KineticsHop, square_record: Record) -> None:
+    atoms = square_record.kinetics_details["reaction_atoms"]
+    assert len({len(v) for v in atoms.values()}) == 1
+    assert atoms["index"][0] == square.hop.image(0.0).mover
+    assert sum(atoms["weight_mode"]) == pytest.approx(1)
+    assert sum(atoms["weight_path"]) == pytest.approx(1)
+    assert atoms["weight_mode"][0] > 0.8
+    assert atoms["position_start"][0] == pytest.approx(-1)
+    assert atoms["position_saddle"][0] == pytest.approx(0, abs=1e-3)
+
+
+def test_formation_energy_of_an_adatom_is_the_energy_that_it_costs(square: KineticsHop, square_record: Record) -> None:
+    from ase.build import bulk
+
+    host = square.hop.host_supercell()
+    atom = bulk("Cu", a=square.hop.host_unit.cell.lengths()[0] * math.sqrt(2))
+    cost = energy_and_forces(square.hop.image(0.0).atoms)[0] - energy_and_forces(host)[0] - energy_and_forces(atom)[0]
+    assert square_record.formation_energy_eV == pytest.approx(cost, abs=1e-5)
+
+
+def test_stored_document_reads_back(square_record: Record) -> None:
+    text = json.dumps(square_record.document(), allow_nan=False)
+    assert Record.from_document(json.loads(text)) == square_record
+    table = kinetics_table([square_record.document()])
+    assert "cu100-adatom" in table
+    assert f"{square_record.barrier_eV:.3f}" in table
+    assert "E_m eV" in table
+
+
+def test_second_basis_corrects_the_barrier(square: KineticsHop, tmp_path: Path) -> None:
+    """Plane waves of this test give 1.01 times the energy and force: so must the barrier be."""
+    item = replace(square, settings=load_settings("quick", {"kinetics.plane_wave": True, "kinetics.k_points_check": True}))
+    campaign = EMTCampaign(Store(tmp_path))
+    r = kinetics_record(explore([item], campaign.store, campaign.compute)[0])
+    d = r.kinetics_details
+    assert r.method == "barrier in plane waves, Hessian in LCAO"
+    assert r.barrier_eV == pytest.approx(1.01 * d["barrier_lcao_eV"], rel=1e-6)
+    assert d["barrier_plane_wave_eV"] == r.barrier_eV
+    assert d["barrier_sigma_parts_eV"]["k_points"] == pytest.approx(0, abs=1e-9)  # EMT has no k-points
+    assert d["barrier_sigma_parts_eV"]["basis"] is not None
+    assert {s.kind for s in campaign.ran} == {"stationary", "nudged", "plane_wave"}
+
+
+def test_finished_steps_are_not_run_again(square: KineticsHop, tmp_path: Path) -> None:
+    first, again = (EMTCampaign(Store(tmp_path)) for _ in range(2))
+    one = kinetics_record(explore([square], first.store, first.compute)[0])
+    two = kinetics_record(explore([square], again.store, again.compute)[0])
+    assert first.ran
+    assert not again.ran
+    assert one.barrier_eV == two.barrier_eV
+    assert one.nu0_THz == two.nu0_THz
+
+
+def test_newton_steps_take_out_the_forces_that_are_left(square: KineticsHop, tmp_path: Path) -> None:
+    start = square.hop.image(0.0)
+    atoms = start.atoms.copy()
+    atoms.positions[start.mover, 2] += 0.08
+    pushed = replace(square.hop, images=(replace(start, atoms=atoms), *square.hop.images[1:]))
+    settings = load_settings("quick", {"kinetics.force_tolerance_eV_per_A": 0.02})
+    campaign = EMTCampaign(Store(tmp_path))
+    r = kinetics_record(explore([replace(square, hop=pushed, settings=settings)], campaign.store, campaign.compute)[0])
+    moved = r.kinetics_details["newton"]["0"]
+    assert r.status == "ok", r.reason
+    assert moved["steps"] >= 1
+    assert moved["force_before_eV_per_A"] > 0.1
+    assert moved["force_after_eV_per_A"] <= 0.02
+    expected = np.subtract(*[energy_and_forces(square.hop.image(f).atoms)[0] for f in (0.5, 0.0)])
+    assert r.barrier_eV == pytest.approx(expected, abs=0.003)
+
+
+def test_forces_that_stay_are_recorded_and_not_served(square: KineticsHop, tmp_path: Path) -> None:
+    start = square.hop.image(0.0)
+    atoms = start.atoms.copy()
+    atoms.positions[start.mover, 2] += 0.08
+    pushed = replace(square.hop, images=(replace(start, atoms=atoms), *square.hop.images[1:]))
+    settings = load_settings("quick", {"kinetics.newton_steps": 0})
+    campaign = EMTCampaign(Store(tmp_path))
+    r = kinetics_record(explore([replace(square, hop=pushed, settings=settings)], campaign.store, campaign.compute)[0])
+    assert r.status == "failed"
+    assert "force left on the moving atoms" in r.reason
+    assert math.isnan(r.d0_m2_s)
+
+
+def test_no_imaginary_mode_is_recorded_with_what_was_found(square: KineticsHop, tmp_path: Path) -> None:
+    """The start in place of the saddle."""
+    start, saddle = square.hop.images
+    fake = Image(0.5, saddle.label, start.atoms, saddle.mover, saddle.site_of_atom, saddle.removed)
+    campaign = EMTCampaign(Store(tmp_path))
+    item = replace(square, hop=replace(square.hop, images=(start, fake)))
+    r = kinetics_record(explore([item], campaign.store, campaign.compute)[0])
+    assert r.status == "failed"
+    assert "0 at the saddle" in r.reason
+    assert math.isnan(r.nu0_THz)
+    assert r.kinetics_details["saddle"]["imaginary_modes"] == 0
+    assert "reaction_atoms" not in r.kinetics_details
+
+
+def test_failed_step_makes_an_unconverged_record(square: KineticsHop, tmp_path: Path) -> None:
+    campaign = EMTCampaign(Store(tmp_path), {"saddle at rest": "self-consistency of Cu13 not reached in 80 iterations"})
+    r = kinetics_record(explore([square], campaign.store, campaign.compute)[0])
+    assert r.status == "unconverged"
+    assert "saddle" in r.reason
+    assert math.isnan(r.barrier_eV)
+
+
+def test_ends_of_a_hop_on_111_differ(tmp_path: Path) -> None:
+    item = emt_hop("cu111-adatom", SMALL, 2, {"kinetics.shells": 1})
+    campaign = EMTCampaign(Store(tmp_path))
+    r = kinetics_record(explore([item], campaign.store, campaign.compute)[0])
+    d = r.kinetics_details
+    assert r.status == "ok", r.reason
+    back = d["reverse"]
+    energies = [energy_and_forces(item.hop.image(f).atoms)[0] for f in (0.0, 1.0)]
+    assert r.barrier_eV - back["barrier_eV"] == pytest.approx(energies[1] - energies[0], abs=2e-3)
+    assert d["energies_along_hop"]["fraction"] == [0.0, 0.5, 1.0]
+
+
+def test_vacancy_shells_and_symmetry() -> None:
+    """fcc: a start with the full symmetry of the vacancy, a saddle with the eight operations of the bond's middle."""
+    from emforce.structure import build_hop, load_spec
+
+    hop = build_hop(load_spec(ROOT / "structures" / "cu-vacancy.toml"), size=(2, 2, 2), layers=0, vacuum=0.0, functional="PBE")
+    settings = load_settings("quick", {"kinetics.shells": 1})
+    item = KineticsHop(hop, settings, Path("nowhere"), {}, shells_of(hop, 1))
+    assert [len(s) for s in item.shells] == [1, 18]  # 12 + 12 neighbours, four of them shared, less the two ends themselves
+    start, saddle = with_hessians(item, {i.label: i.atoms for i in hop.images})
+    assert len(start.group.rotations) == 48
+    assert len(saddle.group.rotations) == 8
+    assert len(start.nudged) + len(saddle.nudged) + 2 <= 40
+
+
+def test_unrelaxed_hop_is_one_line_that_says_what_comes_first(tmp_path: Path) -> None:
+    settings = load_settings("quick", {"structure.relaxed": str(tmp_path / "none")})
+    with pytest.raises(InputError, match="emforce relax"):
+        prepare(ROOT / "structures" / "cu100-adatom.toml", settings)
+
+
+@pytest.mark.parametrize("name, value", [("kinetics.shells", 5), ("kinetics.shells", -1), ("kinetics.displacement_A", 0.0),
+                                         ("kinetics.plane_wave", "yes")])
+def test_bad_settings(name: str, value: object) -> None:
+    with pytest.raises(InputError, match="kinetics"):
+        load_settings("quick", {name: value})

@@ -197,7 +197,7 @@ class ElectronicHeat:
     Attributes
     ----------
     q : eV, > 0: towards the cold end
-    outside : part of q from energies beyond the window of K, eV
+    outside : part of q from energies beyond the window of K, of its difference from K(mu), eV
     share : |outside|/(|outside| + |rest|)
     z_wind : thermal average of the wind valence
     """
@@ -219,13 +219,18 @@ def electronic_heat(k: Curve, rho: float, host: TransportCurves, thermal: HostTh
         raise InputError("rho", rho, "above zero")
     weight = _relative_time(host, thermal.scattering)
     energies = thermal.mu + thermal.kT * _X
-    scale = _KERNEL * weight(energies) * k(energies) / (rho * thermal.norm)
-    heat = -(energies - thermal.mu) * scale
+    scale = _KERNEL * weight(energies) / (rho * thermal.norm)
+    # a constant K carries no heat; left in, it would be cut unevenly by the two ends of the window
+    heat = -(energies - thermal.mu) * scale * (k(energies) - float(k(thermal.mu)))
+    constant = -float(((energies - thermal.mu) * scale).sum()) * float(k(thermal.mu))
     low, high = k.window
-    beyond = (energies < low) | (energies > high)
-    outside, inside = float(heat[beyond].sum()), float(heat[~beyond].sum())
+    cell = thermal.kT * (_X[1] - _X[0])  # that of a point on the edge counts in part
+    beyond = np.clip((low - energies) / cell + 0.5, 0, 1) + np.clip((energies - high) / cell + 0.5, 0, 1)
+    outside = float(beyond @ heat)
+    inside = float(heat.sum()) - outside
     size = abs(outside) + abs(inside)
-    return ElectronicHeat(outside + inside, outside, abs(outside) / size if size else 0.0, float(scale.sum()))
+    return ElectronicHeat(outside + inside + constant, outside, abs(outside) / size if size else 0.0,
+                          float(scale @ k(energies)))
 
 
 def sommerfeld_heat(slope: float, rho: float, kT: float) -> float:

@@ -142,7 +142,7 @@ def _record(item: HeatInput, row: Document, host: HostCurves, lattice: tuple[Lat
     status = "ok" if not broken else "outside tolerance" if broken[0].name.startswith("host passes") else "failed"
     return Record(
         **_identity(item, row),
-        q_of_temperature=table,
+        q_of_temperature={name: np.array(values) for name, values in table.items()},
         q_lattice_low_eV=NAN if bounds is None else bounds.low,
         q_lattice_high_eV=NAN if bounds is None else bounds.high,
         q_condition="J=0" if "q_star_eV" in table else "E=0",

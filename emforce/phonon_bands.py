@@ -126,7 +126,7 @@ def phonons(cell: Supercell, forces: Floats) -> Phonons:
     expected = (len(cell.displacements), len(cell.atoms), 3)
     if np.shape(forces) != expected or not np.isfinite(forces).all():
         raise InputError("forces", np.shape(forces), f"{expected}, finite numbers")
-    made = cell.phonopy.copy()
+    made = cell.phonopy.replicate()
     made.dataset = cell.phonopy.dataset
     made.forces = forces
     made.produce_force_constants()
@@ -135,20 +135,18 @@ def phonons(cell: Supercell, forces: Floats) -> Phonons:
     made.symmetrize_force_constants()
     path, ticks, bands = _bands(made, cell.structure)
     made.run_mesh([_MESH] * 3, is_gamma_center=True)
-    mesh = made.get_mesh_dict()
     made.run_total_dos()
-    total = made.get_total_dos_dict()
-    frequencies = np.asarray(mesh["frequencies"], dtype=float)
+    frequencies = np.asarray(made.mesh.frequencies, dtype=float)
     lowest = float(min(frequencies.min(), bands.min()))
     low, room, parts, reason = math.nan, math.nan, {}, ""
     if lowest < -IMAGINARY_THZ:
         reason = f"imaginary modes: the lowest frequency is {abs(lowest):.2f}i THz"
     else:
         low = acoustic_limit(made)
-        room = debye_temperature(np.clip(frequencies, 0, None), mesh["weights"], ROOM_K)
+        room = debye_temperature(np.clip(frequencies, 0, None), made.mesh.weights, ROOM_K)
         parts = {"interaction range": abs(_within_sphere(made) - low), "acoustic sum rule": 0.5 * rigid * low}
-    return Phonons(path, ticks, bands, np.asarray(total["frequency_points"]), np.asarray(total["total_dos"]), low, parts, room,
-                   float(frequencies.max()), lowest, rigid, reason)
+    dos_at, dos = (np.asarray(x, dtype=float) for x in (made.total_dos.frequency_points, made.total_dos.dos))
+    return Phonons(path, ticks, bands, dos_at, dos, low, parts, room, float(frequencies.max()), lowest, rigid, reason)
 
 
 def acoustic_limit(made: Any) -> float:
@@ -157,7 +155,7 @@ def acoustic_limit(made: Any) -> float:
     slopes = []
     for q in (_SMALL_Q, 2 * _SMALL_Q):
         made.run_qpoints(_fractional(made, q * n))
-        slopes.append(2 * math.pi * np.asarray(made.get_qpoints_dict()["frequencies"]) / q)
+        slopes.append(2 * math.pi * np.asarray(made.qpoints.frequencies) / q)
     velocities = (4 * slopes[0] - slopes[1]) / 3  # frequencies are odd in |q|: what is left is of order q^4
     if velocities.min() <= 0:
         return math.nan
@@ -166,7 +164,7 @@ def acoustic_limit(made: Any) -> float:
 
 def _within_sphere(made: Any) -> float:
     """The same without the force constants that reach out of the sphere inscribed in the supercell; nan as above."""
-    cut = made.copy()
+    cut = made.replicate()
     cut.force_constants = made.force_constants.copy()
     cell = made.supercell.cell
     heights = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(np.roll(cell, 1, 0), np.roll(cell, 2, 0)), axis=1)
@@ -199,5 +197,5 @@ def _bands(made: Any, structure: str) -> tuple[Floats, tuple[tuple[float, str], 
             at += length
         ticks.append((at, segment[-1][0]))
     made.run_band_structure(paths)
-    found = made.get_band_structure_dict()["frequencies"]
+    found = made.band_structure.frequencies
     return np.concatenate(distances), tuple(ticks), np.concatenate([np.asarray(f, dtype=float) for f in found])

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from ..stored import Document
 
 #: kinds of figure (docs/plots.md); those of `emforce.plot`, `emforce.valence_plot` and `emforce.screening_plot`
-PLOTS = ("headline", "hop", "wind", "host", "bars", "wire", "tau", "force", "merit", "heat", "heat-terms", "parity", "sigma")
+PLOTS = ("headline", "hop", "wind", "host", "bars", "wire", "tau", "force", "merit", "heat", "heat-terms", "parity", "sigma",
+         "phonons", "path", "diffusion")
 _KINDS = """\
 kinds:
   headline Z_direct, Z_wind and Z* of the metals whose drift was observed, in bulk and in a thin wire
@@ -49,6 +50,9 @@ kinds:
   heat-terms  its terms with uncertainties and published values, and the Seebeck coefficient of the host
   parity   computed against published
   sigma    parts of the uncertainty per hop
+  phonons  phonon bands of the bulk hosts
+  path     energy and wind force along each hop
+  diffusion D(T) of the hops against published ones
 """
 
 
@@ -165,7 +169,7 @@ class _Drawing:
         ------
         NothingToDraw : the rows hold nothing for it
         """
-        from .. import heat_plot, plot, screening_plot, valence_plot
+        from .. import heat_plot, kinetics_plot, phonon_plot, plot, screening_plot, valence_plot
 
         if kind in valence_plot.KINDS:
             return valence_plot.figures(self.rows, self.hosts, [kind], self.kelvins[0], self.published)
@@ -179,14 +183,37 @@ class _Drawing:
             return [(verdict_plot.headline_figure(best_rows(self.rows), self.hosts, self.kelvins[0]), verdict_plot.STEM)]
         if kind in heat_plot.KINDS:
             return [(heat_plot.terms_figure(self.rows), heat_plot.KINDS[kind])]
+        if kind == "path":
+            return kinetics_plot.path_figures(self.rows)
+        if kind == "diffusion":
+            return [(kinetics_plot.diffusion_figure(self.rows, self.published), kinetics_plot.KINDS[kind])]
+        if kind == "phonons":
+            return [(phonon_plot.phonon_figure(host), _stem(phonon_plot.KINDS[kind], host))
+                    for host in _with_phonons(self.database, self.rows)]
         if kind == "hop":
             return [(plot.hop_figure(self.rows), "k-along-hop")]
         if kind == "wind":
             return [(plot.wind_figure(self.rows, self.kelvins), "z-wind")]
         return [
-            (plot.host_figure(host), re.sub(r"[^\w.-]+", "_", f"host-{host.metal}-{host.facet}-{host.basis}-{host.preset}"))
+            (plot.host_figure(host), _stem("host", host))
             for host in _hosts(self.database, self.rows)
         ]
+
+
+def _stem(kind: str, host: Host) -> str:
+    """Name of the files of a figure of a host."""
+    return re.sub(r"[^\w.-]+", "_", f"{kind}-{host.metal}-{host.facet}-{host.basis}-{host.preset}")
+
+
+def _with_phonons(database: Database, rows: Sequence[Document]) -> list[Host]:
+    """The hosts with phonons of the metals in the rows."""
+    from ..plot import NothingToDraw
+
+    metals = {row["metal"] for row in rows}
+    hosts = [host for host in database.hosts() if host.metal in metals and host.phonon_bands_THz.size]
+    if not hosts:
+        raise NothingToDraw("no host with phonons is stored; `emforce phonons` computes them")
+    return hosts
 
 
 def _published(database: Database, rows: Sequence[Document]) -> list[Document]:

@@ -18,7 +18,7 @@ from emforce.commands.options import FIGURES, overrides
 from emforce.convergence import convergence_figure, points, varied
 from emforce.errors import InputError
 from emforce.plot import save
-from emforce.record import HOP_AVERAGE
+from emforce.record import HOP_AVERAGE, preset_label
 from emforce.tables import columns, plus_minus
 
 
@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # Settings. One preset, one field at several values; the graph of each is made before anything runs.
     values = [overrides([f"{field}={text}"])[field] for text in texts]
-    settings = varied(recipe.settings(options), field, values)
+    base = recipe.settings(options)
+    settings = varied(base, field, values)
     prepared = [workflow.prepare([options.spec], one)[0] for one in settings]
 
     # Calculations. Steps with equal inputs are one step, whichever value they belong to; what is in the store is not run again.
@@ -54,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                       f"{point.record.status}{point.record.reason and ': '}{point.record.reason}"])
         before = K if served else None
     print(columns(table))
-    print(f"{prepared[0].hop.spec.name}, average along the hop, preset {options.preset}; K > 0: along the field, against the "
-          "electrons; ± one standard uncertainty")
+    print(f"{prepared[0].hop.spec.name}, average along the hop, preset {preset_label(base.preset, dict(base.overrides))}; "
+          "K > 0: along the field, against the electrons; ± one standard uncertainty")
     for path in save(convergence_figure(field, found), options.out / f"convergence-{prepared[0].hop.spec.name}-{field}"):
         print(path)
     return 0 if all(point.record.status == "ok" for point in found) else 1

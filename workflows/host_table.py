@@ -20,13 +20,14 @@ from emforce.evaluate import rho_lambda
 from emforce.hop_records import host_record
 from emforce.materials import Sourced, material
 from emforce.plan import bulk_step
+from emforce.record import preset_label
 from emforce.store import Store
 from emforce.tables import columns, plus_minus
 
 #: D(E_F) per eV and atom of gamma in mJ/(mol K2): gamma = (pi k_B)^2 N_A D/3
 DOS_OF_GAMMA = 3e-3 * constants.e / (constants.N_A * (constants.pi * constants.k) ** 2)
-HEADS = ["metal", "a (Å)", "DOS (1/eV)", "from γ", "ħω_p (eV)", "plane waves", "ρλ (fΩ m²)", "published", "band rms (eV)",
-         "status"]
+HEADS = ["metal", "a (Å)", "DOS (1/eV)", "from γ", "ħω_p (eV)", "ρλ (fΩ m²)", "published",
+         "DOS, ω_p off plane waves", "band rms (eV)", "status"]
 
 
 def shown(number: Sourced | None, unit: float) -> str:
@@ -48,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Database(options.db, create=True) as database, Campaign(store, place) as campaign:
         failed = campaign.compute(list(steps.values()))
 
-        # Values. The standard uncertainty is the difference from plane waves, both on the same mesh; the measured heat capacity
-        # gamma holds the electron-phonon enhancement, which a band structure has not.
+        # Values. The standard uncertainty is the difference from plane waves, both on the mesh of these; the measured heat
+        # capacity gamma holds the electron-phonon enhancement, which a band structure has not.
         table, sources, served = [HEADS], [], True
         for metal, step in steps.items():
             data, finished = material(metal), store.find(step.kind, step.key)
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sources += [f"{metal}, {what}: {number.source}{'' if number.verified else ' (not verified)'}" for what, number in
                         (("γ", data.sommerfeld_gamma), ("ρλ", data.rho_lambda)) if number is not None]
             if finished is None:
-                table.append([metal, lattice, "-", published[0], "-", "-", "-", published[1], "-",
+                table.append([metal, lattice, "-", published[0], "-", "-", published[1], "-", "-",
                               f"failed: {failed[step.name]}"])
                 served = False
                 continue
@@ -68,15 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             errors = [None, None, None] if compared is None else [
                 abs(compared["dos_ratio"] - 1) * host.dos_per_eV_atom, abs(compared["omega_p_ratio"] - 1) * host.omega_p_eV,
                 product.sigma * 1e-3]
+            off = "no reference" if compared is None else ", ".join(
+                f"{100 * (compared[name] - 1):+.1f} %" for name in ("dos_ratio", "omega_p_ratio"))
             table.append([
-                metal, lattice, plus_minus(host.dos_per_eV_atom, errors[0]), published[0],
-                plus_minus(host.omega_p_eV, errors[1]), "-" if compared is None else f"{host.omega_p_plane_wave_eV:.2f}",
-                plus_minus(product.value * 1e-3, errors[2]), published[1],
+                metal, lattice, plus_minus(host.dos_per_eV_atom, errors[0]), published[0], plus_minus(host.omega_p_eV, errors[1]),
+                plus_minus(product.value * 1e-3, errors[2]), published[1], off,
                 "-" if compared is None else f"{host.band_rms_eV:.3f}", f"{host.status}{host.reason and ': '}{host.reason}"])
             served = served and host.status == "ok"
     print(columns(table))
-    print(f"{settings.dft.functional}, preset {settings.preset}; per atom, both spins; ± difference from plane waves; from γ: "
-          "measured heat capacity, electron-phonon enhancement included; ?: not verified")
+    print(f"{settings.dft.functional}, preset {preset_label(settings.preset, dict(settings.overrides))}; per atom, both spins; ± what "
+          "is off plane waves on their mesh; from γ: measured heat capacity, electron-phonon enhancement included; ?: not verified")
     print("\n".join(sources))
     return 0 if served else 1
 

@@ -49,11 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     records = workflow.compute(prepared, recipe.placement(options, options.spec), store=options.store, database=options.db)
     print(result_table([record.document() for record in records if record.site == HOP_AVERAGE]))
 
-    # Values. Of each hop the best that the database holds; published values only if they were seen at their source.
+    # Values. K at these settings; barriers and diffusion the best that the database holds, published ones only if they were
+    # seen at their source.
     hops = {(item.hop.spec.metal, item.hop.spec.facet, item.hop.spec.kind, item.hop.spec.hop) for item in prepared}
     with Database(options.db) as database:
         store(database, reference_records())
-        rows = [row for row in database.rows() if (row["metal"], row["facet"], row["defect"], row["hop"]) in hops]
+        rows = [row for row in database.rows() if (row["metal"], row["facet"], row["defect"], row["hop"]) in hops
+                and (row["preset"] == records[0].preset or row["k_wind_uohm_cm"] is None)]
         published = database.rows(standing=("literature",))
         hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
 

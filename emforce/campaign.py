@@ -73,13 +73,12 @@ class Placement:
         InputError for a profile or a number of workers that is not allowed, or that this machine cannot serve
         """
         from emforce.clusters import check_machine, load_profile, worker_count
+        from emforce.ranked_scf import check_ranks
 
         profile = load_profile(self.cluster)
         worker_count(profile, self.workers)
-        for name, limits in profile.steps.items():
-            if limits.ranks > 1:  # GPAW gives the matrices to the first rank alone, and the steps do not part their work
-                raise InputError(f"steps.{name}.ranks", limits.ranks, "1: no step can use several MPI ranks yet")
         check_machine(profile)
+        check_ranks(profile)
 
 
 class Campaign:

@@ -122,7 +122,8 @@ class Environment:
     threads : of each rank, for BLAS and OpenMP
     scratch : fast folder on the node for Dask's own files; "" for the system's temporary folder
     logs : folder of the batch system's output, seen by all nodes
-    mpi_command : starts a step of several ranks; {ranks} is replaced
+    mpi_command : starts the ranks of a self-consistent calculation; {ranks} is replaced
+    mpi_python : interpreter of the ranks, with a GPAW that has MPI; "" for `python`
     """
 
     python: str = ""
@@ -131,7 +132,8 @@ class Environment:
     threads: int = 1
     scratch: str = ""
     logs: str = field(default="results/logs", metadata={"kinds": BATCH})
-    mpi_command: tuple[str, ...] = ("mpirun", "-np", "{ranks}")
+    mpi_command: tuple[str, ...] = ("mpirun", "-np", "{ranks}", "--bind-to", "none")
+    mpi_python: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class StepLimits:
 
     Attributes
     ----------
-    ranks : MPI ranks of GPAW
+    ranks : MPI ranks of GPAW's self-consistent calculations; 1 for the other classes
     memory_GiB : all ranks together
     time_limit_s : wall-clock time; a step that takes longer is ended and counts as timed out
     """
@@ -402,6 +404,8 @@ def _check_together(where: str, profile: Profile) -> None:
     if not any("{ranks}" in word for word in profile.environment.mpi_command):
         raise InputError(f"{where}environment.mpi_command", profile.environment.mpi_command, "a command with the word {ranks}")
     for name, limits in profile.steps.items():
+        if limits.ranks > 1 and name != "scf":
+            raise InputError(f"{where}steps.{name}.ranks", limits.ranks, "1: only self-consistent calculations (scf) have ranks")
         if profile.cores(name) > profile.job.cores:
             threads = profile.environment.threads
             raise InputError(f"{where}steps.{name}.ranks", limits.ranks,

@@ -50,11 +50,12 @@ def _mesh_document(inputs: Document) -> Document:
     return {"size": tuple(inputs["kpts"]), "gamma": bool(inputs.get("gamma", False))}
 
 
-def _run_ground_state(inputs: Document, store: Store, log: Path) -> tuple[Any, Document]:
-    from emforce.self_consistency import Start, ground_state
+def _run_ground_state(inputs: Document, folder: Path, log: Path, store: Store) -> tuple[Any, Document]:
+    from emforce.ranked_scf import ground_state
+    from emforce.self_consistency import Start
 
     atoms = document_atoms(inputs["atoms"])
-    start = Start(dft_settings(inputs, store), _mesh_document(inputs), tuple(inputs["grid"]), log=log)
+    start = Start(dft_settings(inputs, store), _mesh_document(inputs), tuple(inputs["grid"]), log=log, scratch=folder)
     calc, state = ground_state(start, atoms)
     return calc, _values(state) | {"electrons": float(sum(setup.Nv for setup in calc.dft.setups))}
 
@@ -69,7 +70,7 @@ def host(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pat
     """Run the step `host`: matrices."""
     from emforce.dft import host_matrices
 
-    calc, values = _run_ground_state(inputs, store, log)
+    calc, values = _run_ground_state(inputs, folder, log, store)
     save_matrices(folder, host_matrices(calc, tuple(inputs["matrix_kpts"])))
     return values
 
@@ -79,7 +80,7 @@ def bulk(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pat
     from emforce.dft import host_matrices
 
     laps = Laps()
-    calc, values = _run_ground_state(inputs, store, log)
+    calc, values = _run_ground_state(inputs, folder, log, store)
     matrices = host_matrices(calc, tuple(inputs["matrix_kpts"]))
     save_matrices(folder, matrices)
     laps.end("dft")
@@ -130,12 +131,14 @@ def _compare(symbol: str, matrices: LCAOMatrices, electrons: float, folder: Path
 def image(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `image`: density, matrices, and forces where they are wanted."""
     from emforce.dft import folded_matrices, save, shared_symmetry
-    from emforce.self_consistency import Start, ground_state
+    from emforce.ranked_scf import ground_state
+    from emforce.self_consistency import Start
 
     atoms = document_atoms(inputs["atoms"])
     grid = tuple(inputs["grid"])
     moved = [atoms, *(_displaced_atoms(atoms, inputs["mover"], d) for d in inputs["displacements"])]
-    start = Start(dft_settings(inputs, store), _mesh_document(inputs), grid, shared_symmetry(moved, grid), log=log)
+    start = Start(dft_settings(inputs, store), _mesh_document(inputs), grid, shared_symmetry(moved, grid), log=log,
+                  scratch=folder)
     calc, state = ground_state(start, atoms, inputs["forces"])
     save(calc, folder / "density.gpw")
     save_matrices(folder, folded_matrices(calc, tuple(inputs["matrix_kpts"])))
@@ -152,9 +155,10 @@ def _displaced_atoms(atoms: Atoms, mover: int, displacement: Sequence[float]) ->
 def displaced(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `displaced`: matrices with the mover moved, from the image's density, whoever computed that."""
     from emforce.dft import folded_matrices
-    from emforce.self_consistency import Start, ground_state
+    from emforce.ranked_scf import ground_state
+    from emforce.self_consistency import Start
 
-    start = Start(dft_settings(inputs, store), density=needs["image"].folder / "density.gpw", log=log)
+    start = Start(dft_settings(inputs, store), density=needs["image"].folder / "density.gpw", log=log, scratch=folder)
     atoms = _displaced_atoms(document_atoms(inputs["atoms"]), inputs["mover"], inputs["displacement"])
     calc, state = ground_state(start, atoms)
     save_matrices(folder, folded_matrices(calc, tuple(inputs["matrix_kpts"])))
@@ -165,11 +169,13 @@ def relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
     """Run the step `relax`: positions, and the largest force that is left."""
     from emforce.bfgs import relax
     from emforce.dft import shared_symmetry
-    from emforce.self_consistency import ATTEMPTS, Start, ground_state
+    from emforce.ranked_scf import ground_state
+    from emforce.self_consistency import ATTEMPTS, Start
 
     atoms = document_atoms(inputs["atoms"])
     grid = tuple(inputs["grid"])
-    start = Start(dft_settings(inputs, store), _mesh_document(inputs), grid, shared_symmetry([atoms], grid), log=log)
+    start = Start(dft_settings(inputs, store), _mesh_document(inputs), grid, shared_symmetry([atoms], grid), log=log,
+                  scratch=folder)
     calc: Any = None
     first, fallbacks = 0, []
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import queue
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -101,13 +100,11 @@ class Pool(Protocol):
 
 def limits_of(profile: Profile, step_class: str, preload: tuple[str, ...]) -> Limits:
     """What a profile grants a class of steps."""
+    from emforce.ranked_scf import ranks_variable
+
     own = profile.steps[step_class]
-    words: tuple[str, ...] = ()
-    if own.ranks > 1:
-        python = profile.environment.python or sys.executable
-        words = (*(w.replace("{ranks}", str(own.ranks)) for w in profile.environment.mpi_command), python)
     return Limits(label=f"profile {profile.name}, class {step_class}", memory_GiB=own.memory_GiB, time_s=own.time_limit_s,
-                  command=words, variables=dict(profile.variables), preload=preload)
+                  variables=profile.variables | ranks_variable(profile, step_class), preload=preload)
 
 
 @contextmanager

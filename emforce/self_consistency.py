@@ -64,6 +64,7 @@ class Start:
     kpts, grid, symmetry : as `emforce.dft.calculator` takes them; not used where there is a density
     density : file of `emforce.dft.save` to start from; None for a superposition of atoms
     log : text of GPAW, appended to
+    scratch : folder for files between the processes of several ranks; None for the system's temporary folder
     """
 
     settings: DFTSettings
@@ -72,6 +73,7 @@ class Start:
     symmetry: Mapping[str, Any] | None = None
     density: Path | None = None
     log: Path | None = None
+    scratch: Path | None = None
 
     def calculator(self, atoms: Atoms) -> Any:
         """A new calculator with the density that is to be started from."""

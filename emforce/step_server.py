@@ -14,15 +14,11 @@ import pickle
 import resource
 import select
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import NoReturn
 
 from emforce.errors import CheckError, ConvergenceError, EmforceError, InputError, StoreError
@@ -70,7 +66,6 @@ class Limits:
     ----------
     label : where the limits come from, such as "profile local, class scf"
     memory_GiB, time_s : None for none
-    command : starts a step of several ranks, such as ("mpirun", "-np", "4", "python"); empty: one rank
     variables : environment of the step
     preload : modules that the step server imports before the first step
     """
@@ -78,7 +73,6 @@ class Limits:
     label: str = "no profile"
     memory_GiB: float | None = None
     time_s: float | None = None
-    command: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     preload: tuple[str, ...] = ()
 
@@ -189,7 +183,7 @@ def _step(call: bytes, limits: Limits, place: tuple[str, str], tell: int, server
     code = 1
     try:
         os.setsid()
-        _die_with(server)
+        die_with(server)
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
@@ -200,12 +194,9 @@ def _step(call: bytes, limits: Limits, place: tuple[str, str], tell: int, server
         if limits.memory_GiB is not None:
             most = int(HARD_MEMORY * limits.memory_GiB * GIB)
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-        if limits.command:
-            data = _run_command(call, limits.command, Path(log))
-        else:
-            failure, trace = attempt(pickle.loads(call), log)
-            sys.stderr.write(trace)
-            data = pickle.dumps(failure)
+        failure, trace = attempt(pickle.loads(call), log)
+        sys.stderr.write(trace)
+        data = pickle.dumps(failure)
         sys.stdout.flush()
         sys.stderr.flush()
         while data:
@@ -217,11 +208,11 @@ def _step(call: bytes, limits: Limits, place: tuple[str, str], tell: int, server
         os._exit(code)
 
 
-def _die_with(server: int) -> None:
-    """Ask the kernel to kill this process when the step server ends, however that happens (Linux)."""
+def die_with(parent: int, number: int = signal.SIGKILL) -> None:
+    """Ask the kernel to send this process a signal when its parent ends, however that happens (Linux)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != server:
+        ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
             os._exit(1)
 
 
@@ -244,32 +235,3 @@ def attempt(call: Call, log: str) -> tuple[Failure | None, str]:
     except Exception as error:  # whatever a step raises is its own failure, the rest goes on
         return failure_of(error, log), traceback.format_exc()
     return None, ""
-
-
-def _run_command(call: bytes, command: tuple[str, ...], log: Path) -> bytes:
-    """Run the call in the ranks that `command` starts. A rank that fails writes why, and its exit code ends the others."""
-    with tempfile.TemporaryDirectory(prefix=f".{log.stem}-", dir=log.parent) as folder:
-        wanted, answer = Path(folder) / "call", Path(folder) / "failure"
-        wanted.write_bytes(call)
-        code = subprocess.run([*command, "-m", "emforce.step_server", str(wanted), str(answer), str(log)], check=False).returncode
-        if answer.exists():
-            return answer.read_bytes()
-    return pickle.dumps(Failure(f"{command[0]} ended with exit code {code}", "error", str(log)) if code else None)
-
-
-def main(wanted: str, answer: str, log: str) -> int:
-    """One rank of a step of several; returns the exit code."""
-    failure, trace = attempt(pickle.loads(Path(wanted).read_bytes()), log)
-    if failure is None:
-        return 0
-    sys.stderr.write(trace)
-    own = Path(f"{answer}.{socket.gethostname()}.{os.getpid()}")
-    own.write_bytes(pickle.dumps(failure))
-    os.replace(own, answer)
-    return 1
-
-
-if __name__ == "__main__":
-    from emforce import step_server  # this file under its own name: what is pickled must be found again
-
-    sys.exit(step_server.main(*sys.argv[1:]))

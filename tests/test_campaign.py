@@ -310,13 +310,6 @@ def test_a_torn_line_spoils_nothing(tmp_path):
         read_campaign(tmp_path, "x")
 
 
-def test_several_ranks_are_refused_while_no_step_can_use_them(tmp_path):
-    profile = tmp_path / "mine.toml"
-    profile.write_text('kind = "local"\n[job]\ncores = 2\n[steps.scf]\nranks = 2\n')
-    with pytest.raises(InputError, match="steps.scf.ranks: 2 is not allowed; allowed: 1"):
-        Placement(str(profile)).check()
-
-
 @pytest.mark.parametrize(("place", "field"), [
     (Placement("slurn"), "--cluster: 'slurn'"), (Placement("local", 0), "--workers: 0"),
 ])

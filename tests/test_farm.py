@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -19,6 +20,7 @@ from emforce.clusters import load_profile
 from emforce.errors import CheckError, ConvergenceError, EmforceError, InputError, StoreError
 from emforce.farm import run_tasks
 from emforce.pools import LOST_LIMIT, Begun, Task, limits_of, open_pool
+from emforce.ranked_scf import VARIABLE
 from emforce.runner import Outcome
 from emforce.step_server import Failure
 
@@ -228,11 +230,13 @@ def test_lost_tasks_are_given_out_again_a_bounded_number_of_times(times, failed)
 def test_limits_follow_the_profile():
     limits = limits_of(LOCAL, "scf", ("gpaw",))
     own = LOCAL.steps["scf"]
-    assert (limits.memory_GiB, limits.time_s, limits.command) == (own.memory_GiB, own.time_limit_s, ())
+    assert (limits.memory_GiB, limits.time_s) == (own.memory_GiB, own.time_limit_s)
     assert limits.label == "profile local, class scf"
     assert limits.variables["OMP_NUM_THREADS"] == limits.variables["OPENBLAS_NUM_THREADS"] == "1"
     ranks = replace(LOCAL, steps={**LOCAL.steps, "scf": replace(own, ranks=4)})
-    assert limits_of(ranks, "scf", ()).command == ("mpirun", "-np", "4", sys.executable)
+    told = json.loads(limits_of(ranks, "scf", ()).variables[VARIABLE])
+    assert told == {"ranks": 4, "command": ["mpirun", "-np", "4", "--bind-to", "none", sys.executable]}
+    assert VARIABLE not in limits.variables
 
 
 @pytest.mark.parametrize("error", [

@@ -161,40 +161,6 @@ def test_a_lost_step_server_is_told(tmp_path):
     assert apart(tmp_path, f.say, "on").failure is None, "the next step gets a new one"
 
 
-MPIRUN = """#!/bin/sh
-# stands for mpirun: starts the ranks, fails when one does
-test "$1" = -np || exit 9
-n=$2; shift 2; code=0; pids=
-for rank in $(seq $n); do RANK=$rank "$@" & pids="$pids $!"; done
-for pid in $pids; do wait $pid || code=1; done
-exit $code
-"""
-
-
-@pytest.fixture
-def launcher(tmp_path):
-    path = tmp_path / "mpirun"
-    path.write_text(MPIRUN)
-    path.chmod(0o755)
-    return (str(path), "-np", "2", sys.executable)
-
-
-def test_several_ranks_are_started_by_their_command(tmp_path, launcher):
-    variables = {"PYTHONPATH": str(Path(__file__).parent)}
-    limits = Limits(command=launcher, variables=variables, preload=PRELOAD)
-    assert run_apart((f.say, ("rank",)), limits, tmp_path / "a.log").failure is None
-    assert (tmp_path / "a.log").read_text().count("rank on standard error") == 2
-    failed = run_apart((f.fail_convergence, ()), limits, tmp_path / "b.log").failure
-    assert (failed.reason, failed.cause) == ("self-consistency not reached", "inputs")
-    crashed = run_apart((f.leave, (5,)), limits, tmp_path / "c.log").failure
-    assert crashed.reason == f"{launcher[0]} ended with exit code 1"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.log", "b.log", "c.log", "mpirun"]
-    slow = Limits(label="test", command=launcher, variables=variables, preload=PRELOAD, time_s=4.0)
-    assert run_apart((f.start_child, (str(tmp_path),)), slow, tmp_path / "d.log").failure.cause == "time"
-    for name in ("step", "child"):
-        f.wait_for(lambda n=name: not f.alive(int((tmp_path / f"{n}.pid").read_text())), 5, f"end of {name}")
-
-
 def test_memory_counts_what_a_step_started():
     """The tree's memory, not the first process's alone."""
     program = "x = b'x' * 2**28; print(1, flush=True); import time; time.sleep(60)"

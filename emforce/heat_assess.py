@@ -169,12 +169,14 @@ def _point(
     }
     scale = np.array([1.0, 1.0, SEEBECK_UNIT])
     q, q_open, seebeck = (
-        Estimated(float(values[i] * scale[i]), {name: float(part[i] * scale[i]) for name, part in parts.items()}) for i in range(3)
+        Estimated(float(values[i] * scale[i]), {name: float(part[i] * scale[i]) for name, part in parts.items()})
+        for i in range(3)
     )
     other = variants["scattering_time"][0].results(kT, rho) * scale
     return ElectronicPoint(
         at.temperature_K, q, q_open, seebeck, found.share, (float(other[0]), float(other[1]), float(other[2])),
-        sommerfeld_heat(wind.k.slope(), rho, kT), mott_seebeck(host.served, kT) * SEEBECK_UNIT, found.z_wind, thermal.norm, thermal.mu,
+        sommerfeld_heat(wind.k.slope(), rho, kT), mott_seebeck(host.served, kT) * SEEBECK_UNIT,
+        found.z_wind, thermal.norm, thermal.mu,
     )  # fmt: skip
 
 

@@ -77,8 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "-" if compared is None else f"{host.band_rms_eV:.3f}", f"{host.status}{host.reason and ': '}{host.reason}"])
             served = served and host.status == "ok"
     print(columns(table))
-    print(f"{settings.dft.functional}, preset {preset_label(settings.preset, dict(settings.overrides))}; per atom, both spins; ± what "
-          "is off plane waves on their mesh; from γ: measured heat capacity, electron-phonon enhancement included; ?: not verified")
+    label = preset_label(settings.preset, dict(settings.overrides))
+    print(f"{settings.dft.functional}, preset {label}; per atom, both spins; ± what is off plane waves on their mesh; from γ: "
+          "measured heat capacity, electron-phonon enhancement included; ?: not verified")
     print("\n".join(sources))
     return 0 if served else 1
 

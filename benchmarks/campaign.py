@@ -201,11 +201,12 @@ def quick_job(folder: Path, specs: Sequence[Path], changes: Sequence[str]) -> No
         print(f"(c) {len(steps)} steps on {workers} worker{'s' if workers > 1 else ''}: {wall:.1f} s from the first start to the "
               f"last end, {sum(cpu.values()):.1f} processor seconds in steps, {sum(busy.values()):.1f} s of steps by the clock")
     (wall1, cpu1, _, _), (wall2, cpu2, busy2, order) = runs
-    work, chain = sum(cpu1.values()), chain_of(steps, cpu1)
+    one, two = sum(cpu1.values()), sum(cpu2.values())
     print("    by the clock, which holds all other work on this machine:")
-    report_sharing(wall1, wall2, chain, work)
-    print("    by processor seconds, in the order in which two workers ran the steps:")
-    report_sharing(work, replay(steps, cpu2, order, 2), chain, work)
+    report_sharing(wall1, wall2, chain_of(steps, cpu1), one)
+    print("    by processor seconds of the steps on two workers, in the order in which these ran them:")
+    report_sharing(two, replay(steps, cpu2, order, 2), chain_of(steps, cpu2), two)
+    print(f"    (they took {two / one:.2f} times their processor seconds on one worker: memory and cache are shared)")
     print("    by occupation of the two workers, with the clock's seconds of that run for steps, chain and whole:")
     report_sharing(sum(busy2.values()), wall2, chain_of(steps, busy2), sum(busy2.values()))
 

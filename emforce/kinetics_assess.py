@@ -4,10 +4,13 @@ Barrier: E(saddle) - E(start) in the local basis, and where plane waves were run
 Parts of its uncertainty (nan: not varied, so not estimated):
 
     basis       with plane waves: |F.H^-1.F/2 at the saddle - at the start|, F the plane-wave forces on the moving atoms, H the
-                Hessian in the local basis: what relaxing in plane waves would change. Without: not estimated
+                Hessian in the local basis: what relaxing in plane waves would change. Without: the error of the bases' forces on
+                adatom slabs (BASIS_FORCE_ERROR, measured) as the amplitude of a sine over half the hop d: |d|/pi times it
     relaxation  the same with the forces left in the local basis, both ends in quadrature
     k_points    change with one more k-point along each periodic axis
     cell, layers    not varied
+
+Formation energy: in plane waves only. In the local basis its error is not known, so that value is a detail and not served.
 
 Attempt frequency: Vineyard's (physics/vineyard.py) for the largest set of atoms. Parts:
 
@@ -27,6 +30,7 @@ from typing import Any
 import numpy as np
 from ase.geometry import find_mic
 
+from emforce.assess import BASIS_FORCE_ERROR
 from emforce.errors import ConvergenceError
 from emforce.hop import FloatArray, Hop
 from emforce.physics.force_constants import Hessian, energy_left
@@ -120,11 +124,12 @@ class Attempt:
         return _quadrature(self.parts)
 
 
-def barrier(start: Point, saddle: Point) -> Barrier:
-    """Barrier from one end to the saddle."""
+def barrier(start: Point, saddle: Point, hop_length: float) -> Barrier:
+    """Barrier from one end to the saddle; `hop_length` between the two sites of the mover, Angstrom."""
     lcao = saddle.energy - start.energy
     left = [energy_left(p.hessian.matrix, p.forces) for p in (start, saddle)]
-    parts = {"basis": NAN, "relaxation": math.hypot(*left), "k_points": NAN, "cell": NAN, "layers": NAN}
+    parts = {"basis": BASIS_FORCE_ERROR * hop_length / math.pi, "relaxation": math.hypot(*left), "k_points": NAN, "cell": NAN,
+             "layers": NAN}
     plane_wave = NAN
     if start.plane_wave is not None and saddle.plane_wave is not None:
         plane_wave = saddle.plane_wave - start.plane_wave
@@ -216,9 +221,16 @@ def _unwrapped(shift: FloatArray, cell: FloatArray, pbc: Any) -> FloatArray:
 
 @dataclass(frozen=True)
 class Formation:
-    """Formation energy of the adatom or vacancy, eV, nan where not computed; `method` in words, `parts` of its uncertainty."""
+    """Formation energy of the adatom or vacancy.
+
+    Attributes
+    ----------
+    value : in plane waves, eV; nan where not computed. lcao : in the local basis, whose error is not known
+    parts : named parts of the uncertainty of `value`; method : in words
+    """
 
     value: float = NAN
+    lcao: float = NAN
     parts: Mapping[str, float] = field(default_factory=dict)
     method: str = "not computed"
 
@@ -236,8 +248,8 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
     Parameters
     ----------
     atoms, host_atoms : in the defect cell, and in the host cell whose energies are given
-    energies : of the steps of `kinetics_plan.formation_steps`. Plane waves are served where they are there, with the energy that
-        relaxing in them would still gain as the part "basis"; without them this part is not estimated
+    energies : of the steps of `kinetics_plan.formation_steps`. Plane waves are served, with the energy that relaxing in them
+        would still gain as the part "basis"
     """
     adatom = "bulk" in energies
     if "host" not in energies:
@@ -253,11 +265,11 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
         parts["k_points"] = abs(energies["bulk"] - energies["bulk, coarser"])
     found = value(start.energy, "")
     if start.plane_wave is None:
-        return Formation(found, parts, "local basis")
+        return Formation(NAN, found, {}, "local basis only: its error is not known, not served")
     wide = value(start.plane_wave, " in plane waves")
     if start.plane_wave_forces is not None:
         parts["basis"] = abs(energy_left(start.hessian.matrix, start.plane_wave_forces))
-    return Formation(wide, parts, f"plane waves; local basis {found:.3f} eV")
+    return Formation(wide, found, parts, "plane waves")
 
 
 def _quadrature(parts: Mapping[str, float]) -> float:

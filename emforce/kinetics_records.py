@@ -58,11 +58,12 @@ def kinetics_record(outcome: Outcome) -> Record:
     hop = item.hop
     start, saddle = points[0.0], points[0.5]
     masses = np.array([atomic_masses[n] for n in hop.image(0.0).atoms.numbers])
-    height = barrier(start, saddle)
+    length = float(np.linalg.norm(hop.hop_vector))
+    height = barrier(start, saddle, length)
     rate = attempt(start, saddle, item.shells, masses, hop.hop_vector)
     back = None
     if 1.0 in points:
-        back = barrier(points[1.0], saddle), attempt(points[1.0], saddle, item.shells, masses, -hop.hop_vector)
+        back = barrier(points[1.0], saddle, length), attempt(points[1.0], saddle, item.shells, masses, -hop.hop_vector)
     energy = formation(start, len(start.positions), len(hop.host_unit), outcome.energies)
     checks = _checks(outcome, height, rate, back)
     broken = [c for c in checks if not c.passed]
@@ -144,7 +145,7 @@ def _details(
         "migration_entropy_kB": rate.entropy,
         "force_calls": sum(p.force_calls for p in points.values()),
         "force_call_seconds": float(np.mean([p.force_call_seconds for p in points.values()])),
-        "formation_energy": {"method": energy.method, "sigma_parts_eV": dict(energy.parts)},
+        "formation_energy": {"method": energy.method, "lcao_eV": energy.lcao, "sigma_parts_eV": dict(energy.parts)},
         "energies_along_hop": {"fraction": order, "energy_eV": [points[f].energy - points[0.0].energy for f in order]},
         "energies_as_relaxed": {"fraction": relaxed,
                                 "energy_eV": [item.energies_eV[f] - item.energies_eV[relaxed[0]] for f in relaxed]},

@@ -151,14 +151,14 @@ def attempt(start: Point, saddle: Point, shells: Sequence[Sequence[int]], masses
     """
     sets = [tuple(a for shell in shells[:n + 1] for a in shell) for n in range(len(shells)) if n == 0 or shells[n]]
     every = sets[-1]
-    ends = tuple(modes(p.hessian.matrix, masses[list(every)]) for p in (start, saddle))
+    here, top = (modes(p.hessian.matrix, masses[list(every)]) for p in (start, saddle))
     by_shells = tuple(_nu0(start, saddle, atoms, masses) for atoms in sets)
     nu0 = by_shells[-1]
     if math.isnan(nu0):
         try:
-            attempt_frequency(*ends)
+            attempt_frequency(here, top)
         except ConvergenceError as error:
-            return Attempt(NAN, {}, by_shells, *ends, NAN, str(error))
+            return Attempt(NAN, {}, by_shells, here, top, NAN, str(error))
     noise = math.hypot(*(float(np.linalg.norm(np.linalg.inv(p.hessian.matrix))) * p.hessian.noise for p in (start, saddle)))
     parts = {
         "neighbours": abs(nu0 - by_shells[-2]) if len(by_shells) > 1 else NAN,
@@ -167,14 +167,14 @@ def attempt(start: Point, saddle: Point, shells: Sequence[Sequence[int]], masses
         "displacement": NAN, "k_points": NAN, "cell": NAN, "layers": NAN,
     }
     along = frequency_along(start.hessian.block([every[0]]).matrix, masses[[every[0]]], 0, direction)
-    return Attempt(nu0, parts, by_shells, *ends, migration_entropy(nu0, along))
+    return Attempt(nu0, parts, by_shells, here, top, migration_entropy(nu0, along))
 
 
 def _nu0(start: Point, saddle: Point, atoms: Sequence[int], masses: FloatArray, raw: bool = False) -> float:
     blocks = [p.hessian.block(atoms) for p in (start, saddle)]
-    ends = [modes(b.raw if raw else b.matrix, masses[list(atoms)]) for b in blocks]
+    here, top = (modes(b.raw if raw else b.matrix, masses[list(atoms)]) for b in blocks)
     try:
-        return attempt_frequency(*ends)
+        return attempt_frequency(here, top)
     except ConvergenceError:
         return NAN
 

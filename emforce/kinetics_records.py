@@ -74,7 +74,7 @@ def kinetics_record(outcome: Outcome) -> Record:
         details["diffusion"] = word
     if spread is not None:
         details["diffusion"] = {"correlation": spread.correlation, **spread.details}
-    fields = {} if spread is None else {
+    fields: dict[str, Any] = {} if spread is None else {
         "d0_m2_s": spread.d0_m2_s, "d0_sigma_m2_s": spread.d0_sigma_m2_s, "ea_eV": spread.ea_eV,
         "ea_sigma_eV": spread.ea_sigma_eV, "kinetics_condition": spread.condition}
     return Record(

@@ -30,7 +30,7 @@ images = [0.0, 0.5]
 #: two layers, the fewest k-points, the mover alone; nothing is relaxed, so any force is accepted
 TINY: dict[str, object] = {
     "structure.slab_size": [2, 2, 1], "structure.layers": 2, "structure.vacuum_A": 3.0, "dft.recipe": "small", "dft.grid_A": 0.36,
-    "dft.slab_kpts": [1, 1, 1], "host.bulk_kpts": 2, "kinetics.shells": 0, "kinetics.density_tolerance": 1e-3,
+    "dft.slab_kpts": [1, 1, 1], "host.bulk_kpts": 2, "kinetics.shells": 0, "kinetics.density_tolerance": 1e-2,
     "kinetics.force_tolerance_eV_per_A": 50.0,
 }
 

@@ -164,15 +164,15 @@ class Hessian:
 def hessian(rows: dict[int, Floats], atoms: Sequence[int]) -> Hessian:
     """Hessian of `atoms` from the rows that `hessian_rows` found."""
     n = len(atoms)
-    raw, corrected = np.zeros((n, 3, n, 3)), np.zeros((n, 3, n, 3))
+    blocks, full = np.zeros((n, 3, n, 3)), np.zeros((n, 3, n, 3))
     largest = 0.0
     for i, a in enumerate(atoms):
-        raw[i] = rows[a][list(atoms)].transpose(1, 0, 2)
-        corrected[i] = raw[i]
+        blocks[i] = rows[a][list(atoms)].transpose(1, 0, 2)
+        full[i] = blocks[i]
         excess = rows[a].sum(axis=0)
-        corrected[i, :, i] -= excess
+        full[i, :, i] -= excess
         largest = max(largest, float(np.abs(excess).max()))
-    raw, corrected = raw.reshape(3 * n, 3 * n), corrected.reshape(3 * n, 3 * n)
+    raw, corrected = blocks.reshape(3 * n, 3 * n), full.reshape(3 * n, 3 * n)
     odd = (corrected - corrected.T) / 2
     asymmetry = float(2 * np.linalg.norm(odd) / np.linalg.norm(corrected))
     return Hessian(tuple(int(a) for a in atoms), (corrected + corrected.T) / 2, (raw + raw.T) / 2, asymmetry,

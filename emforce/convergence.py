@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from .errors import InputError
 from .keys import BY_NAME
 from .plan import HopPlan
-from .plot import _COLOURS, _STYLE, NothingToDraw, _figure
+from .plot import _COLOURS, _STYLE, NothingToDraw, _figure, _title
 from .record import Record
 from .settings import Settings, load_settings
 
@@ -101,7 +101,7 @@ def convergence_figure(field: str, found: Sequence[Point]) -> Figure:
             axis.set_xticks(places, [point.text for point in served], fontsize=7)
         axis.axhline(0, color="0.6", linewidth=0.7, zorder=0)
         axis.set(xlabel=field, ylabel=BY_NAME["k_wind_uohm_cm"].axis)
-        axis.set_title(f"{row['metal']}({row['facet']}) {row['hop']}")
+        axis.set_title(f"{_title(row['metal'], row['facet'])}, {row['hop']}")
     return figure
 
 

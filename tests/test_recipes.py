@@ -8,18 +8,23 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import math
 import re
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import synthetic
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
 
 import emforce.campaign
 from emforce import recipe
+from emforce.convergence import Point, convergence_figure, varied
+from emforce.plot import NothingToDraw
+from emforce.settings import load_settings
 from emforce.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -191,6 +196,35 @@ def test_host_table_is_the_same_on_dask_workers(
     captured = capsys.readouterr()
     assert captured.out == serial
     assert "2 processes on this machine" in captured.err
+
+
+def test_a_number_for_a_list_goes_to_its_front_and_the_others_stay() -> None:
+    base = load_settings("quick", {"dft.grid_A": 0.3})
+    assert base.embedding.radii_A == (6.8, 7.4, 6.2)
+    found = varied(base, "embedding.radii_A", [6.2, 7.0])
+    assert [one.embedding.radii_A for one in found] == [(6.2, 6.8, 7.4), (7.0, 6.8, 7.4, 6.2)]
+    assert {one.dft.grid_A for one in found} == {0.3}
+    (two, three) = varied(base, "dft.slab_kpts", [[2, 2, 1], [3, 3, 1]])
+    assert (two.dft.slab_kpts, three.dft.slab_kpts) == ((2, 2, 1), (3, 3, 1))
+
+
+def test_figure_of_values_on_a_scale_and_side_by_side() -> None:
+    mean = {"site": "hop average", "fraction": math.nan}
+    records = [synthetic.record(k_wind_uohm_cm=K, **mean) for K in (-120.0, -135.0)] + [synthetic.failed(**mean)]
+    for values, ticks in (([0.2, 0.1, 0.3], [0.2, 0.1]), (["[2, 2, 1]", "[3, 3, 1]", "[4, 4, 1]"], [0.0, 1.0])):
+        found = [Point(str(value), value if isinstance(value, float) else None, record, 1, 2)
+                 for value, record in zip(values, records, strict=True)]
+        figure = convergence_figure("x", found)
+        (axis,) = figure.axes
+        (points,) = axis.containers
+        assert np.allclose(points.lines[0].get_xydata(), np.transpose([ticks, [-120.0, -135.0]]))
+        assert axis.get_title() == "Cu(100), hollow-bridge-hollow"
+        caption = " ".join(figure.texts[0].get_text().split())
+        for words in (f"Not served: x = {values[2]}.", "upwind", "preset quick and x as on the axis"):
+            assert words in caption
+    assert [label.get_text() for label in axis.get_xticklabels()] == values[:2]
+    with pytest.raises(NothingToDraw, match="at no value of x"):
+        convergence_figure("x", found[2:])
 
 
 @pytest.mark.parametrize(("name", "arguments", "field"), [

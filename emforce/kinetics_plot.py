@@ -151,7 +151,7 @@ def _has_line(row: Mapping[str, Any]) -> bool:
 def _draw_diffusion(axis: Any, group: Sequence[Document], known: Sequence[Document]) -> None:
     colours = {place: _COLOURS[i % len(_COLOURS)] for i, place in enumerate(sorted({_place(row) for row in group}))}
     for row in sorted(group, key=_place):
-        T = np.linspace(*_span(row), 80)
+        T = np.linspace(*_span(row), num=80)
         d, spread = _values(row, T)
         same = [other for other in group if (other["metal"], other["facet"]) == (row["metal"], row["facet"])]
         apart = [str(row[name]) for name in ("hop", "species", "preset") if len({other[name] for other in same}) > 1]
@@ -161,20 +161,21 @@ def _draw_diffusion(axis: Any, group: Sequence[Document], known: Sequence[Docume
         axis.fill_between(1e3 / T, d * np.exp(-spread), d * np.exp(spread), color=colour, alpha=0.15, linewidth=0)
     for i, row in enumerate(sorted(known, key=_place)):
         stated = row["reported_low_K"] is not None
-        T = np.linspace(*((row["reported_low_K"], row["reported_high_K"]) if stated else _span(row)), 5)
+        lowest, highest = (float(row["reported_low_K"]), float(row["reported_high_K"])) if stated else _span(row)
+        T = np.linspace(lowest, highest, 5)
         style = {"marker": _MARKERS[i % len(_MARKERS)], "markersize": 4.5, "linestyle": "none"} if stated else {"linestyle": "--"}
         name = f"{_title(row['metal'], row['facet'])}, {_short(row['source'])}"
         axis.plot(1e3 / T, _values(row, T)[0], color=colours[_place(row)], markerfacecolor="white", linewidth=1.0, label=name,
                   **style)
     axis.set(yscale="log", xlabel="1000 K / $T$", ylabel=BY_NAME["d_m2_s"].axis)
     low, high = axis.get_xlim()
-    ticks = [T for T in _UPPER_TICKS_K if low <= 1e3 / T <= high]
-    kept: list[float] = []
-    for T in sorted(ticks, reverse=True):  # names that would touch are left out
-        if not kept or 1e3 / T - 1e3 / kept[-1] > 0.09 * (high - low):
-            kept.append(T)
+    ticks = [kelvin for kelvin in _UPPER_TICKS_K if low <= 1e3 / kelvin <= high]
+    kept: list[int] = []
+    for kelvin in sorted(ticks, reverse=True):  # names that would touch are left out
+        if not kept or 1e3 / kelvin - 1e3 / kept[-1] > 0.09 * (high - low):
+            kept.append(kelvin)
     upper = axis.secondary_xaxis("top")
-    upper.set_xticks([1e3 / T for T in kept], [f"{T:g}" for T in kept], fontsize=7)
+    upper.set_xticks([1e3 / kelvin for kelvin in kept], [str(kelvin) for kelvin in kept], fontsize=7)
     upper.set_xlabel(BY_NAME["temperature_K"].axis, fontsize=9)
     upper.minorticks_off()
 

@@ -37,8 +37,8 @@ def test_every_field_of_the_presets_is_explained(field):
     rows = re.findall(rf"^\| `{re.escape(field)}` \| (.+?) \| (.+?) \|$", page, re.MULTILINE)
     assert len(rows) == 1, f"docs/presets.md needs one row for {field}: | `{field}` | unit | meaning |"
     unit = rows[0][0]
-    for suffix, name in (("_eV", "eV"), ("_A", "Å")):
-        assert not field.endswith(suffix) or unit == name
+    for suffix, name in (("_eV", "eV"), ("_per_A", "eV/Å"), ("_A", "Å")):
+        assert not field.endswith(suffix) or unit == name or (suffix == "_A" and field.endswith("_per_A"))
 
 
 def test_no_field_is_explained_that_is_not_there():

@@ -76,9 +76,12 @@ class Start:
     scratch: Path | None = None
 
     def calculator(self, atoms: Atoms) -> Any:
-        """A new calculator with the density that is to be started from."""
+        """A new calculator with the density that is to be started from, and the loop of the settings."""
         if self.density is not None:
-            return load(self.density, self.log)
+            calc = load(self.density, self.log)
+            _restore(calc, self.settings)  # a file brings the loop that it was written with
+            calc.dft.results = {}
+            return calc
         symmetry = None if self.symmetry is None else dict(self.symmetry)
         return calculator(atoms, self.settings, dict(self.kpts), self.grid, symmetry, self.log)
 

@@ -292,3 +292,29 @@ def test_unrelaxed_hop_is_one_line_that_says_what_comes_first(tmp_path: Path) ->
 def test_bad_settings(name: str, value: object) -> None:
     with pytest.raises(InputError, match="kinetics"):
         load_settings("quick", {name: value})
+
+
+@pytest.mark.parametrize("kpts, operations", [((2, 2, 1), 8), ((3, 3, 1), 8), ((2, 3, 1), 4)])
+def test_only_operations_of_the_k_points_count(square: KineticsHop, kpts: tuple[int, int, int], operations: int) -> None:
+    """A hollow site has eight operations; a mesh with fewer points along one axis keeps the four that leave the axes alone."""
+    _, group = symmetric_structure(square.hop.image(0.0).atoms, kpts, 0.02)
+    assert len(group.rotations) == operations
+
+
+def test_shifted_mesh_of_a_hexagonal_cell_has_no_threefold_axis() -> None:
+    from ase.build import fcc111
+
+    slab = fcc111("Cu", (1, 1, 2), vacuum=4.0)
+    full = symmetric_structure(slab, (3, 3, 1), 0.02)[1]
+    shifted = symmetric_structure(slab, (2, 2, 1), 0.02)[1]
+    assert any(np.trace(r) == pytest.approx(0) for r in full.rotations)
+    assert not any(np.trace(r) == pytest.approx(0) for r in shifted.rotations)
+
+
+def test_structure_is_symmetric_after_averaging(square: KineticsHop) -> None:
+    atoms = square.hop.image(0.0).atoms.copy()
+    atoms.positions += np.random.default_rng(1).normal(scale=0.002, size=atoms.positions.shape)
+    found, group = symmetric_structure(atoms, square.kpts, 0.02)
+    assert len(group.rotations) == 8
+    force = energy_and_forces(found)[1]
+    assert group.symmetrized(force) == pytest.approx(force, abs=1e-9)

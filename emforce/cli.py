@@ -11,7 +11,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 from .commands import (
     ask,
@@ -27,14 +26,7 @@ from .commands import (
     verdict,
     wires,
 )
-from .errors import EmforceError, InputError
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose complaints are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
+from .commands.options import Parser, ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,34 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
-    try:
-        code = command(options)
-        sys.stdout.flush()
-        return code
-    except InputError as error:
-        return _fail(str(error), 2)
-    except EmforceError as error:
-        return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted; finished steps are kept, the same command goes on from there", 130)
-    except BrokenPipeError:
-        # the reader of our output (head, less) left; nothing more to say, not even at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"emforce: {' '.join(message.split())}", file=sys.stderr)
-    return code
+    return ended(lambda: int(options.command(options)), "emforce")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="emforce", description="Electromigration forces from first principles.")
+    parser = Parser(prog="emforce", description="Electromigration forces from first principles.")
     commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[[argparse.Namespace], int], summary: str, epilog: str = "") -> _Parser:
-        new: _Parser = commands.add_parser(name, help=summary, description=summary, epilog=epilog,
+    def add(name: str, command: Callable[[argparse.Namespace], int], summary: str, epilog: str = "") -> Parser:
+        new: Parser = commands.add_parser(name, help=summary, description=summary, epilog=epilog,
                                            formatter_class=argparse.RawDescriptionHelpFormatter)
         new.set_defaults(command=command)
         return new

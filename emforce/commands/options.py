@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from ..errors import InputError
+from ..errors import EmforceError, InputError
 
 if TYPE_CHECKING:
     from ..database import Database
@@ -27,6 +29,40 @@ class AddCommand(Protocol):
                  epilog: str = "") -> argparse.ArgumentParser:
         """The parser of the new subcommand."""
         ...
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print it and leave with exit code 2."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def ended(call: Callable[[], int], name: str) -> int:
+    """What a program ends with: its exit code, or one line on standard error and the code of its error.
+
+    2 for bad input, 3 for a campaign that was cancelled, 130 for Ctrl-C, 1 for what else emforce reports.
+    """
+    try:
+        code = call()
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        return _fail(name, str(error), 2)
+    except EmforceError as error:
+        return _fail(name, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail(name, "interrupted; finished steps are kept, the same command goes on from there", 130)
+    except BrokenPipeError:
+        # the reader of our output (head, less) left; nothing more to say, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fail(name: str, message: str, code: int) -> int:
+    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    return code
 
 
 def open_database(options: argparse.Namespace) -> Database:

@@ -72,8 +72,8 @@ def _draw(axis: Any, found: Sequence[Finding], names: Sequence[tuple[str, str, s
         look = _SHOWN.get((f.term, f.direct_model))
         if look is None:
             continue  # the models of the direct part have figures of their own
-        label, colour, marker = look
-        label = label if label not in axis.get_legend_handles_labels()[1] else None
+        name, colour, marker = look
+        label = name if name not in axis.get_legend_handles_labels()[1] else None
         at = names.index((f.metal, f.facet, f.hop)) + {"wind": -0.13, "total": 0.13, "direct": 0.0}[f.term]
         if f.value is None:
             axis.plot([at, at], [f.low, f.high], color=colour, linewidth=4, solid_capstyle="butt", label=label)

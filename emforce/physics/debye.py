@@ -9,7 +9,8 @@ Omega per atom of a crystal with one atom per cell,
     Theta_0 = (hbar/k_B) (6 pi² <n>/Omega)^(1/3),   1/<n> = (1/3) sum_j int dn/(4 pi) v_j(n)^-3
 
 that is the T³ law of the heat capacity, with which measured low-temperature values are made. Theta(T) at any other temperature
-is the one whose Debye heat capacity equals c_v(T). A Debye spectrum (density of modes ~ f² up to a cut-off) has one Theta at all T.
+is the one whose Debye heat capacity equals c_v(T). A Debye spectrum (density of modes ~ f² up to a cut-off) has one Theta at
+all T.
 
 Units: frequencies in THz, velocities in Angstrom THz (100 m/s), temperatures in K, heat capacities in k_B per mode.
 

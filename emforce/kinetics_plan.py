@@ -170,7 +170,7 @@ def stationary_step(item: KineticsHop, atoms: Atoms, title: str, restart: bool, 
         "grid": grid_points(np.array(hop.host_unit.cell), settings.dft.grid_A, hop.repeat),
         "forces": True,
         "restart": restart,
-    }, seconds=3.0 * len(atoms))
+    }, seconds=5.0 * len(atoms))
 
 
 def central_atoms(item: KineticsHop, groups: Sequence[Group]) -> tuple[int, ...]:
@@ -197,7 +197,7 @@ def _with_hessian(item: KineticsHop, label: str, atoms: Atoms, group: Group, cen
     moved = displacements(group, item.atoms, item.settings.kinetics.displacement_A, central)
     common = {name: rest.inputs[name] for name in ("atoms", "setups", "dft")}
     nudged = [Step("nudged", f"{title_of(item.hop)} {label}: atom {d.atom} displaced, {number} of {len(moved)}",
-                   common | {"atom": d.atom, "displacement": list(d.vector)}, {"stationary": rest}, seconds=1.5 * len(atoms))
+                   common | {"atom": d.atom, "displacement": list(d.vector)}, {"stationary": rest}, seconds=2.5 * len(atoms))
               for number, d in enumerate(moved, start=1)]
     return Stationary(label, atoms, group, rest, tuple(moved), tuple(nudged))
 

@@ -68,7 +68,7 @@ class Phonons:
     debye_parts_K : parts of its uncertainty by name
     debye_room_K : from the heat capacity at ROOM_K
     highest_THz, lowest_THz : on the mesh, imaginary ones as negative numbers
-    sum_rule : what a rigid shift costs before correction, as a share of the force constant of one atom
+    sum_rule : what a rigid shift costs before the correction (`sum_rule_on_site`), as a share of the force constant of one atom
     reason : "" or why these phonons are not served
     """
 
@@ -132,7 +132,8 @@ def phonons(cell: Supercell, forces: Floats) -> Phonons:
     made.produce_force_constants()
     constants = made.force_constants.copy()
     rigid = float(np.abs(constants[0].sum(axis=0)).max() / np.abs(constants[0, made.primitive.p2s_map[0]]).max())
-    made.symmetrize_force_constants()
+    even = acoustic_limit(_evenly(made))
+    made.force_constants = sum_rule_on_site(constants)
     path, ticks, bands = _bands(made, cell.structure)
     made.run_mesh([_MESH] * 3, is_gamma_center=True)
     made.run_total_dos()
@@ -144,7 +145,7 @@ def phonons(cell: Supercell, forces: Floats) -> Phonons:
     else:
         low = acoustic_limit(made)
         room = debye_temperature(np.clip(frequencies, 0, None), made.mesh.weights, ROOM_K)
-        parts = {"interaction range": abs(_within_sphere(made) - low), "acoustic sum rule": 0.5 * rigid * low}
+        parts = {"interaction range": abs(_within_sphere(made) - low), "acoustic sum rule": abs(even - low)}
     dos_at, dos = (np.asarray(x, dtype=float) for x in (made.total_dos.frequency_points, made.total_dos.dos))
     return Phonons(path, ticks, bands, dos_at, dos, low, parts, room, float(frequencies.max()), lowest, rigid, reason)
 
@@ -169,8 +170,28 @@ def _within_sphere(made: Any) -> float:
     cell = made.supercell.cell
     heights = abs(np.linalg.det(cell)) / np.linalg.norm(np.cross(np.roll(cell, 1, 0), np.roll(cell, 2, 0)), axis=1)
     cut.set_force_constants_zero_with_radius(float(heights.min()) / 2 - 0.01)
-    cut.symmetrize_force_constants()
+    cut.force_constants = sum_rule_on_site(cut.force_constants)
     return acoustic_limit(cut)
+
+
+def sum_rule_on_site(constants: Floats) -> Floats:
+    """Force constants (atoms, atoms, 3, 3) that obey Phi_ij = Phi_ji^T, and sum_j Phi_ij = 0 by a change of Phi_ii alone.
+
+    What breaks the sum rule is the error of the force that an atom feels as it moves against the grid of the density (egg-box),
+    which is its own. Spread over all pairs it would be a force of any range, and change the velocity of sound.
+    """
+    found = (constants + constants.transpose(1, 0, 3, 2)) / 2
+    own = np.arange(len(found))
+    found[own, own] -= found.sum(axis=1)
+    return np.asarray(found)
+
+
+def _evenly(made: Any) -> Any:
+    """A copy with the sum rule imposed by the same change of all pairs, which is phonopy's way."""
+    other = made.replicate()
+    other.force_constants = made.force_constants.copy()
+    other.symmetrize_force_constants()
+    return other
 
 
 def _fractional(made: Any, q: Floats) -> Floats:

@@ -47,7 +47,7 @@ def phonon_figure(host: Host) -> Figure:
             frequency, modes = np.array(details["dos_frequency_THz"]), np.array(details["dos_per_THz_atom"])
             side.plot(modes, frequency, color=_COLOURS[0], linewidth=1.0)
             side.fill_betweenx(frequency, 0, modes, color=_COLOURS[0], alpha=0.15, linewidth=0)
-        side.set(ylim=(0, top), xlim=(0, None), xlabel="Modes (1/(THz atom))", yticklabels=[])
+        side.set(ylim=(0, top), xlim=(0, None), xlabel="Modes\n(1/(THz atom))", yticklabels=[])
     return figure
 
 

@@ -96,6 +96,18 @@ def test_a_smaller_supercell_agrees_within_what_it_cannot_hold():
     assert copper(2)[1].debye_K == pytest.approx(copper()[1].debye_K, rel=0.02)
 
 
+def test_an_error_of_the_moving_atom_does_not_change_the_sound():
+    """The egg-box error pulls on the displaced atom only: the sum rule on site takes it out, a change of all pairs does not."""
+    cell, exact = copper(2)
+    forces = emt_forces(cell)
+    forces[0, 0, 0] *= 1.01
+    found = phonons(cell, forces)
+    assert found.sum_rule == pytest.approx(0.01 / 1.01, rel=0.01)
+    assert found.debye_K == pytest.approx(exact.debye_K, rel=1e-6)
+    assert found.debye_parts_K["acoustic sum rule"] > 0.002 * found.debye_K
+    np.testing.assert_allclose(found.bands_THz, exact.bands_THz, atol=1e-4)
+
+
 def test_an_unstable_crystal_is_recorded_as_such():
     """Bcc copper shears away: imaginary modes, and no value is served."""
     cell = supercell("Cu", "bcc", 2.85, (3, 3, 3), 0.01)

@@ -57,10 +57,10 @@ def _run_ground_state(inputs: Document, folder: Path, log: Path, store: Store) -
     atoms = document_atoms(inputs["atoms"])
     start = Start(dft_settings(inputs, store), _mesh_document(inputs), tuple(inputs["grid"]), log=log, scratch=folder)
     calc, state = ground_state(start, atoms)
-    return calc, _values(state) | {"electrons": float(sum(setup.Nv for setup in calc.dft.setups))}
+    return calc, ground_state_values(state) | {"electrons": float(sum(setup.Nv for setup in calc.dft.setups))}
 
 
-def _values(state: GroundState) -> Document:
+def ground_state_values(state: GroundState) -> Document:
     """What a step keeps of a ground state."""
     return {"energy": state.energy, "fermi_level": state.fermi_level, "iterations": state.iterations,
             "attempts": [dict(record) for record in state.attempts]}
@@ -143,7 +143,7 @@ def image(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
     save(calc, folder / "density.gpw")
     save_matrices(folder, folded_matrices(calc, tuple(inputs["matrix_kpts"])))
     forces = None if state.forces is None else state.forces.tolist()
-    return _values(state) | {"forces": forces}
+    return ground_state_values(state) | {"forces": forces}
 
 
 def _displaced_atoms(atoms: Atoms, mover: int, displacement: Sequence[float]) -> Atoms:
@@ -162,7 +162,7 @@ def displaced(inputs: Document, needs: Mapping[str, Finished], folder: Path, log
     atoms = _displaced_atoms(document_atoms(inputs["atoms"]), inputs["mover"], inputs["displacement"])
     calc, state = ground_state(start, atoms)
     save_matrices(folder, folded_matrices(calc, tuple(inputs["matrix_kpts"])))
-    return _values(state)
+    return ground_state_values(state)
 
 
 def relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:

@@ -12,39 +12,41 @@ from pathlib import Path
 
 import numpy as np
 
-from emforce.ground_state_jobs import dft_settings
+from emforce.ground_state_jobs import dft_settings, ground_state_values
 from emforce.steps import Document, document_atoms
 from emforce.store import Finished, Store
 
 
 def stationary(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `stationary`."""
-    from emforce.dft import calculator, converge, save, shared_symmetry
+    from emforce.dft import save, shared_symmetry
+    from emforce.ranked_scf import ground_state
+    from emforce.self_consistency import Start
 
     atoms = document_atoms(inputs["atoms"])
     grid = tuple(inputs["grid"])
     # a density that displaced runs start from may use no symmetry that these have not: time reversal alone
     symmetry = {"point_group": False} if inputs["restart"] else shared_symmetry([atoms], grid)
     mesh = {"size": tuple(inputs["kpts"]), "gamma": bool(inputs["gamma"])}
-    calc = calculator(atoms, dft_settings(inputs, store), mesh, grid, symmetry, log)
-    state = converge(calc, atoms, forces=inputs["forces"])
+    start = Start(dft_settings(inputs, store), mesh, grid, symmetry, log=log, scratch=folder)
+    calc, state = ground_state(start, atoms, inputs["forces"])
     if inputs["restart"]:
         save(calc, folder / "density.gpw")
     forces = None if state.forces is None else state.forces.tolist()
-    return {"energy": state.energy, "forces": forces, "fermi_level": state.fermi_level, "iterations": state.iterations}
+    return {"forces": forces, **ground_state_values(state)}
 
 
 def nudged(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `nudged`."""
-    from emforce.dft import converge, load
+    from emforce.ranked_scf import ground_state
+    from emforce.self_consistency import Start
 
-    dft_settings(inputs, store)  # the bases must be on GPAW's path
-    calc = load(needs["stationary"].folder / "density.gpw", log)
+    start = Start(dft_settings(inputs, store), density=needs["stationary"].folder / "density.gpw", log=log, scratch=folder)
     atoms = document_atoms(inputs["atoms"])
     atoms.positions[inputs["atom"]] += inputs["displacement"]
-    state = converge(calc, atoms, forces=True)
+    _, state = ground_state(start, atoms, forces=True)
     assert state.forces is not None
-    return {"energy": state.energy, "forces": np.asarray(state.forces).tolist(), "iterations": state.iterations}
+    return {"forces": np.asarray(state.forces).tolist(), **ground_state_values(state)}
 
 
 def plane_wave(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:

@@ -20,7 +20,8 @@ from emforce.store import Finished, Store, save_arrays
 def phonons(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `phonons`: forces.npz with forces (displacements, atoms, 3) in eV/A, sums and iterations."""
     from emforce.dft import shared_symmetry
-    from emforce.self_consistency import Start, ground_state
+    from emforce.ranked_scf import ground_state
+    from emforce.self_consistency import Start
 
     perfect = document_atoms(inputs["atoms"])
     grid = tuple(inputs["grid"])
@@ -29,7 +30,7 @@ def phonons(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: 
     for atom, vector in inputs["displacements"]:
         atoms = perfect.copy()
         atoms.positions[atom] += vector
-        start = Start(dft_settings(inputs, store), mesh, grid, shared_symmetry([atoms], grid), log=log)
+        start = Start(dft_settings(inputs, store), mesh, grid, shared_symmetry([atoms], grid), log=log, scratch=folder)
         _, state = ground_state(start, atoms, True)
         forces.append(state.forces)
         iterations.append(state.iterations)

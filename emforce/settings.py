@@ -222,8 +222,8 @@ class Settings:
 _SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "embedding": Embedding, "direct": Direct,
              "heat": Heat, "kinetics": Kinetics, "phonons": Phonons}
 _POSITIVE = {"force_tolerance_eV_per_A", "symmetry_tolerance_A", "plane_wave_cutoff_eV", "window_eV", "spacing_eV",
-             "max_outside_share", "layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations", "matrix_kpts",
-             "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",
+             "max_outside_share", "layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations",
+             "matrix_kpts", "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",
              "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}

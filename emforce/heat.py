@@ -7,7 +7,7 @@ here is the transport function of the bulk host, and the thermal integrals.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emforce.basis import basis_name
@@ -22,7 +22,7 @@ from emforce.plan import bulk_step
 from emforce.record import HOP_AVERAGE, Record, preset_label
 from emforce.settings import Settings, load_settings
 from emforce.spec import Spec
-from emforce.steps import Document
+from emforce.steps import Document, cost
 from emforce.store import Store
 from emforce.structure import load_spec
 
@@ -69,7 +69,9 @@ def _made(item: HeatInput, store: Store, failed: Mapping[str, str]) -> list[Reco
     first, second = store.find(bulk.kind, bulk.key), store.find(item.transport.kind, item.transport.key)
     if first is None or second is None:
         raise EmforceError("the transport function was computed but is gone from the store; run the same command again")
-    return records(item, first.values, second.values)
+    spent = cost([item.transport], store)
+    made = records(item, first.values, second.values)
+    return [replace(record, provenance={**record.provenance, "cost": spent}) for record in made]
 
 
 def _input(spec: Spec, settings: Settings, database: Database) -> HeatInput:

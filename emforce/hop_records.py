@@ -30,7 +30,7 @@ from emforce.plan import HopPlan, displaced_axes, structure_digest
 from emforce.record import HOP_AVERAGE, Host, Record, preset_label
 from emforce.settings import Settings
 from emforce.site_symmetry import force_directions
-from emforce.steps import Document, Step
+from emforce.steps import Document, Step, cost
 from emforce.store import Finished, Store
 from emforce.stored import Check
 from emforce.units import uohm_cm
@@ -89,19 +89,6 @@ def records(item: Prepared, store: Store, failed: Mapping[str, str]) -> tuple[li
     if wind is None:
         raise EmforceError("the embedding finished but its output is gone from the store; run the same command again")
     return _values(item, wind.values, bulk.values, _with_direct(item, failed, common), store), host
-
-
-def cost(steps: Sequence[Step], store: Store) -> str:
-    """Number of finished steps, those they build on included, and the processor time that they took, in words."""
-    every: dict[str, Step] = {}
-    waiting = list(steps)
-    while waiting:
-        step = waiting.pop()
-        if step.name not in every:
-            every[step.name] = step
-            waiting += step.needs.values()
-    spent = [found for step in every.values() if (found := store.spent(step.kind, step.key))]
-    return f"{len(spent)} steps, {sum(cpu for _, cpu in spent) / 60:.1f} min of processor time"
 
 
 def _with_direct(item: Prepared, failed: Mapping[str, str], common: dict[str, Any]) -> dict[str, Any]:

@@ -134,8 +134,8 @@ def _cell(row: Mapping[str, Any], column: tuple[str, str, str, tuple[str, str] |
 
 def _origins(rows: Sequence[Document]) -> list[str]:
     lines = ["## Where each row comes from", "",
-             "Processor time on one core of the machine that ran it. Relaxed geometries are made by `emforce relax SPEC --preset "
-             "PRESET` first.", "",
+             "Time on one core of the machine that ran it; wall time of a machine with other work is longer than needed. Relaxed "
+             "geometries are made by `emforce relax SPEC --preset PRESET` first.", "",
              "| hop | values | geometry | commit | GPAW | date | cost | command |", "| --- |" + " --- |" * 7]
     for row in sorted(rows, key=lambda r: (r["metal"], r["facet"], r["hop"], r["id"])):
         groups = [group for group in GROUPS if holds(row, group)]
@@ -146,8 +146,15 @@ def _origins(rows: Sequence[Document]) -> list[str]:
         lines.append(
             f"| {place} {row['hop']} | {', '.join(_GROUP_WORDS[g] for g in groups)} | {origin.get('geometry', '')} "
             f"| {str(origin.get('git_commit', ''))[:10]} | {origin.get('gpaw', '')} | {str(origin.get('created', ''))[:10]} "
-            f"| {origin.get('cost', 'not recorded')} | `{command_of(row, groups[0])}` |")
+            f"| {origin.get('cost') or _force_calls(row)} | `{command_of(row, groups[0])}` |")
     return lines
+
+
+def _force_calls(row: Document) -> str:
+    """What a row of the kinetics says of its cost."""
+    details = row.get("kinetics_details") or {}
+    calls, seconds = details.get("force_calls"), details.get("force_call_seconds")
+    return "not recorded" if calls is None or seconds is None else f"{calls} force calls of {seconds:.0f} s"
 
 
 def _reasons(rows: Sequence[Document]) -> list[str]:

@@ -6,7 +6,7 @@ Inputs are JSON-able documents; matrices travel as files of finished steps.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ase import Atoms
 
 from emforce.errors import InputError
 from emforce.physics.lcao import LCAOMatrices
-from emforce.store import Finished, content_hash, save_arrays
+from emforce.store import Finished, Store, content_hash, save_arrays
 
 #: raise when a job gives other numbers for the same inputs
 VERSION = 1
@@ -99,3 +99,21 @@ class Laps:
         now = time.monotonic()
         self.seconds[part] = self.seconds.get(part, 0.0) + now - self._last
         self._last = now
+
+
+def cost(steps: Sequence[Step], store: Store) -> str:
+    """Number of finished steps, those they build on included, and the processor time that they took, in words.
+
+    Wall time where a step has no other: one that an older emforce computed.
+    """
+    every: dict[str, Step] = {}
+    waiting = list(steps)
+    while waiting:
+        step = waiting.pop()
+        if step.name not in every:
+            every[step.name] = step
+            waiting += step.needs.values()
+    spent = [found for step in every.values() if (found := store.spent(step.kind, step.key))]
+    minutes = sum(wall if cpu is None else cpu for wall, cpu in spent) / 60
+    kind = "wall" if any(cpu is None for _, cpu in spent) else "processor"
+    return f"{len(spent)} steps, {minutes:.1f} min of {kind} time"

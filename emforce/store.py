@@ -136,15 +136,15 @@ class Store:
             raise StoreError(f"store {self.root}: {folder.name} cannot be read: {error.strerror or error}") from error
         return Finished(folder, values, seconds)
 
-    def spent(self, kind: str, key: str) -> tuple[float, float] | None:
+    def spent(self, kind: str, key: str) -> tuple[float, float | None] | None:
         """Wall and processor time of a finished step in seconds, its files not looked at; None if there is no such step.
 
-        A step of an emforce that did not record the processor time has its wall time for both.
+        The processor time is None for a step of an emforce that did not record it.
         """
         try:
             meta = json.loads((self.folder(kind, key) / "meta.json").read_text(encoding="utf-8"))
-            wall = float(meta["seconds"])
-            return wall, float(meta.get("cpu_seconds", wall))
+            cpu = meta.get("cpu_seconds")
+            return float(meta["seconds"]), None if cpu is None else float(cpu)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 

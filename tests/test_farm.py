@@ -143,7 +143,8 @@ def test_dask_gives_the_same_and_survives_killed_workers(tmp_path):
         f"its worker was lost {deaths} times: killed, out of memory, or the node went down")
     assert failed.pop("crashes").startswith("ended by signal 11 (SIGSEGV)")
     assert failed == EXPECTED
-    assert (tmp_path / "crashes.deaths").read_text() == "x", "a crash is the step's own failure, not its worker's"
+    # a crash is the step's own failure, not its worker's; run once more only where word of it went with the killed worker
+    assert (tmp_path / "crashes.deaths").read_text() in ("x", "xx")
     assert len((tmp_path / "always dies.deaths").read_text()) <= 2 * deaths, "with others in a group, then alone"
     assert {p.name for p in tmp_path.iterdir()} >= {"first", "last", "left", "right", "after"}
     assert (tmp_path / "first").read_text() != str(os.getpid())
@@ -268,7 +269,9 @@ if __name__ == "__main__":
 def test_a_stopped_client_leaves_no_process(tmp_path, number, workers):
     program = tmp_path / "client.py"
     program.write_text(CLIENT.format(tests=str(Path(__file__).parent), workers=workers))
-    client = subprocess.Popen([sys.executable, str(program), str(tmp_path)], stderr=subprocess.PIPE, start_new_session=True)
+    client = subprocess.Popen([sys.executable, str(program), str(tmp_path)], stderr=subprocess.PIPE, start_new_session=True,
+                              # tests that a shell started in the background are deaf to SIGINT, and so would be their children
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         files = [tmp_path / f"{name}.pid" for name in ("a", "b")[:workers]]
         f.wait_for(lambda: client.poll() is not None or all(p.exists() and p.read_text() for p in files), 90, "the steps")

@@ -126,6 +126,8 @@ def _cell(row: Mapping[str, Any], column: tuple[str, str, str, tuple[str, str] |
     value = row.get(name)
     if value is not None:
         spread = row.get(sigma)
+        if abs(value) < 1e-3 and spread is not None:
+            return f"{value:.1e} ± {spread:.1e}"
         return f"{value:.3g}" if spread is None else plus_minus(value, spread)
     if ends and row.get(ends[0]) is not None and row.get(ends[1]) is not None:
         return f"{row[ends[0]]:.3g} to {row[ends[1]]:.3g}"

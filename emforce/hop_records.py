@@ -209,6 +209,12 @@ def _identity(item: Prepared, check: Document | None) -> dict[str, Any]:
         rho_source="; ".join(material(spec.metal).resistivity_sources(300.0)[0]),
     )
     origin["geometry"] = "as built, not relaxed" if item.residual_force is None else str(relaxed_folder(item.hop, settings))
+    return hop_identity(item.hop, settings, METHOD) | {"provenance": origin}
+
+
+def hop_identity(hop: Hop, settings: Settings, method: str) -> dict[str, Any]:
+    """What every record of a hop says of itself, but for the site and where it comes from."""
+    spec = hop.spec
     return {
         "spec": spec.name,
         "metal": spec.metal,
@@ -217,9 +223,8 @@ def _identity(item: Prepared, check: Document | None) -> dict[str, Any]:
         "hop": spec.hop,
         "species": spec.species,
         "preset": preset_label(settings.preset, dict(settings.overrides)),
-        "method": METHOD,
+        "method": method,
         "basis": basis_name(spec.metal, settings.dft.recipe),
-        "provenance": origin,
     }
 
 

@@ -36,7 +36,7 @@ from emforce.relaxed import apply_relaxed, image_key, read_relaxed
 from emforce.settings import Settings, load_settings
 from emforce.steps import Step
 from emforce.store import Finished, Store
-from emforce.workflow import built_hop, relaxed_folder
+from emforce.workflow import built_hop, check_names, relaxed_folder
 
 #: longest Newton step of an atom, Angstrom
 LONGEST_STEP = 0.1
@@ -86,8 +86,7 @@ def kinetics(
     """
     settings = load_settings(preset, overrides)
     items = [prepare(path, settings) for path in spec_paths]
-    if len({item.hop.spec.name for item in items}) < len(items):
-        raise InputError("SPEC", [item.hop.spec.name for item in items], "specifications with different names")
+    check_names([item.hop for item in items])
     place = Placement(cluster, workers, tuple(map(str, spec_paths)))
     place.check()
     disk = Store(store)

@@ -11,9 +11,9 @@ import numpy as np
 from ase.data import atomic_masses
 
 from emforce import provenance
-from emforce.basis import basis_name
 from emforce.diffusion import Diffusion, HopRate, diffusion_of_hop
 from emforce.errors import InputError
+from emforce.hop_records import hop_identity
 from emforce.kinetics_assess import (
     Attempt,
     Barrier,
@@ -27,7 +27,7 @@ from emforce.kinetics_assess import (
 from emforce.kinetics_plan import KineticsHop
 from emforce.materials import material
 from emforce.plan import structure_digest
-from emforce.record import HOP_AVERAGE, Record, preset_label
+from emforce.record import HOP_AVERAGE, Record
 from emforce.stored import Check
 
 METHOD = "barrier and Hessian, LCAO"
@@ -180,17 +180,14 @@ def _no_nan(value: Any) -> Any:
 
 
 def _identity(item: KineticsHop, method: str) -> dict[str, Any]:
-    spec, settings = item.hop.spec, item.settings
+    settings = item.settings
     origin = {
         **provenance.collect(settings_hash=settings.digest, structure_hash=structure_digest(item.hop), host_check="",
                              rho_source=""),
         "geometry": str(item.folder),
     }
-    return {
-        "spec": spec.name, "metal": spec.metal, "facet": spec.facet, "defect": spec.kind, "hop": spec.hop,
-        "species": spec.species, "site": HOP_AVERAGE,
-        "preset": preset_label(settings.preset, dict(settings.overrides)), "method": method,
-        "basis": basis_name(spec.metal, settings.dft.recipe),
+    return hop_identity(item.hop, settings, method) | {
+        "site": HOP_AVERAGE,
         "provenance": {name: value for name, value in origin.items() if value != ""},
     }
 

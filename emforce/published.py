@@ -9,8 +9,6 @@ All of it is made from the database, nothing is typed in.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -24,7 +22,7 @@ from .errors import InputError
 from .models.verdict import findings
 from .record import HOP_AVERAGE
 from .stored import Document
-from .tables import as_csv, plus_minus
+from .tables import as_csv, documents_csv, plus_minus
 from .wire_analysis import WireQuestion
 
 #: subcommand that writes rows with a group of values
@@ -64,7 +62,7 @@ def write(database: Database, folder: Path, temperature_K: float = 300.0) -> lis
         *_checks(database)])
     files = {"README.md": text + "\n", "hops.csv": as_csv(hops) + "\n"}
     if verdicts:
-        files["verdict.csv"] = _csv([f.document() for f in verdicts])
+        files["verdict.csv"] = documents_csv([f.document() for f in verdicts]) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, content in files.items():
@@ -174,14 +172,6 @@ def _checks(database: Database) -> list[str]:
     found = [finding for finding in audit(database) if finding.counts]
     failed = sum(not finding.passed for finding in found)
     return ["## Checks", "", f"`emforce check`: {len(found)} checks of stored rows, {failed} failed."]
-
-
-def _csv(documents: Sequence[Document]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, documents[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(documents)
-    return out.getvalue()
 
 
 __all__ = ["command_of", "write"]

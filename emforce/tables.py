@@ -50,6 +50,15 @@ def as_csv(rows: Iterable[Document]) -> str:
     return out.getvalue().rstrip("\n")
 
 
+def documents_csv(documents: Sequence[Document]) -> str:
+    """One line per document, the names of the first as the head; nothing for None."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, documents[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(documents)
+    return out.getvalue().rstrip("\n")
+
+
 def as_table(rows: Sequence[Document]) -> str:
     """The rows for the eye; a row that is not current says why, one of the literature where it is from."""
     names = [*_ALWAYS, *(name for name in _WHERE_THERE if any(_there(row, name) for row in rows))]

@@ -76,9 +76,15 @@ def prepare(spec_paths: Sequence[Path], settings: Settings) -> list[Prepared]:
         hop, residual = _hop(path, settings)
         _check_reach(hop)
         prepared.append(Prepared(hop, settings, plan(hop, settings), residual))
-    if len({p.hop.spec.name for p in prepared}) < len(prepared):
-        raise InputError("SPEC", [p.hop.spec.name for p in prepared], "specifications with different names")
+    check_names([item.hop for item in prepared])
     return prepared
+
+
+def check_names(hops: Sequence[Hop]) -> None:
+    """Raises `InputError` where two specifications of one campaign have the same name."""
+    names = [hop.spec.name for hop in hops]
+    if len(set(names)) < len(names):
+        raise InputError("SPEC", names, "specifications with different names")
 
 
 def compute(prepared: Sequence[Prepared], place: Placement, *, store: Path, database: str | None) -> list[Record]:
@@ -140,4 +146,4 @@ def status(store: Path) -> list[str]:
     return lines
 
 
-__all__ = ["Prepared", "built_hop", "compute", "load_hops", "prepare", "relaxed_folder", "run", "status"]
+__all__ = ["Prepared", "built_hop", "check_names", "compute", "load_hops", "prepare", "relaxed_folder", "run", "status"]

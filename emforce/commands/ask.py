@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
 from .options import (
     DIRECT_MODELS,
     FIGURES,
@@ -21,6 +20,7 @@ from .options import (
     add_temperature,
     add_wire,
     open_database,
+    stored_conditions,
     temperatures,
     wire,
 )
@@ -124,11 +124,7 @@ def _plot(options: argparse.Namespace) -> int:
     from .. import plot, query
 
     kelvins = temperatures(options) or query.TABLE_TEMPERATURES_K
-    conditions = query.parse(options.filter)
-    if any(not condition.key.stored for condition in conditions):
-        raise InputError(
-            "filter", " ".join(options.filter), "stored keys only, such as metal, facet, hop, preset"
-        )
+    conditions = stored_conditions(options)
     figures, missing = [], []
     with open_database(options) as database:
         rows = database.rows(conditions)
@@ -188,16 +184,24 @@ class _Drawing:
         if kind == "diffusion":
             return [(kinetics_plot.diffusion_figure(self.rows, self.published), kinetics_plot.KINDS[kind])]
         if kind == "phonons":
-            return [(phonon_plot.phonon_figure(host), _stem(phonon_plot.KINDS[kind], host))
-                    for host in _with_phonons(self.database, self.rows)]
+            found = self._hosts("phonon_bands_THz", "no host with phonons is stored; `emforce phonons` computes them")
+            return [(phonon_plot.phonon_figure(host), _stem(phonon_plot.KINDS[kind], host)) for host in found]
         if kind == "hop":
             return [(plot.hop_figure(self.rows), "k-along-hop")]
         if kind == "wind":
             return [(plot.wind_figure(self.rows, self.kelvins), "z-wind")]
-        return [
-            (plot.host_figure(host), _stem("host", host))
-            for host in _hosts(self.database, self.rows)
-        ]
+        found = self._hosts("bands_lcao_eV", "no host with bands is stored; no host check is drawn")
+        return [(plot.host_figure(host), _stem("host", host)) for host in found]
+
+    def _hosts(self, bands: str, missing: str) -> list[Host]:
+        """The hosts with the bands of a field, of the metals in the rows; `NothingToDraw` with `missing` if there is none."""
+        from ..plot import NothingToDraw
+
+        metals = {row["metal"] for row in self.rows}
+        hosts = [host for host in self.database.hosts() if host.metal in metals and getattr(host, bands).size]
+        if not hosts:
+            raise NothingToDraw(missing)
+        return hosts
 
 
 def _stem(kind: str, host: Host) -> str:
@@ -205,32 +209,10 @@ def _stem(kind: str, host: Host) -> str:
     return re.sub(r"[^\w.-]+", "_", f"{kind}-{host.metal}-{host.facet}-{host.basis}-{host.preset}")
 
 
-def _with_phonons(database: Database, rows: Sequence[Document]) -> list[Host]:
-    """The hosts with phonons of the metals in the rows."""
-    from ..plot import NothingToDraw
-
-    metals = {row["metal"] for row in rows}
-    hosts = [host for host in database.hosts() if host.metal in metals and host.phonon_bands_THz.size]
-    if not hosts:
-        raise NothingToDraw("no host with phonons is stored; `emforce phonons` computes them")
-    return hosts
-
-
 def _published(database: Database, rows: Sequence[Document]) -> list[Document]:
     """Rows of the literature, seen at their source, of the metals in the rows."""
     metals = {row["metal"] for row in rows}
     return [row for row in database.rows(standing=("literature",)) if row["metal"] in metals]
-
-
-def _hosts(database: Database, rows: Sequence[Document]) -> list[Host]:
-    """The hosts with bands of the metals in the rows."""
-    from ..plot import NothingToDraw
-
-    metals = {row["metal"] for row in rows}
-    hosts = [host for host in database.hosts() if host.metal in metals and host.bands_lcao_eV.size]
-    if not hosts:
-        raise NothingToDraw("no host with bands is stored; no host check is drawn")
-    return hosts
 
 
 def _check(options: argparse.Namespace) -> int:

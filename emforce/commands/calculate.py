@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
 from .options import (
     AddCommand,
     add_cluster,
@@ -14,6 +13,7 @@ from .options import (
     add_specs,
     add_store,
     add_temperature,
+    checked_workers,
     overrides,
     temperatures,
 )
@@ -62,12 +62,13 @@ def _run(options: argparse.Namespace) -> int:
     kelvins = temperatures(options)
     changes = overrides(options.set)
     resolve(options.db)
-    _check_run(options.spec, kelvins, options.workers)
+    workers = checked_workers(options)
+    _check_run(options.spec, kelvins)
     records = workflow.run(
         options.spec,
         preset=options.preset,
         overrides=changes,
-        workers=options.workers,
+        workers=workers,
         database=options.db,
         store=options.store,
         cluster=options.cluster,
@@ -81,20 +82,19 @@ def _run(options: argparse.Namespace) -> int:
 def _relax(options: argparse.Namespace) -> int:
     from ..relaxation import relax_hops
 
-    _check_run(options.spec, (), options.workers)
+    workers = checked_workers(options)
+    _check_run(options.spec, ())
     for folder in relax_hops(options.spec, preset=options.preset, overrides=overrides(options.set),
-                             workers=options.workers, store=options.store, cluster=options.cluster):
+                             workers=workers, store=options.store, cluster=options.cluster):
         print(folder)
     return 0
 
 
-def _check_run(specs: Sequence[Path], temperatures_K: Sequence[float], workers: int | None) -> None:
+def _check_run(specs: Sequence[Path], temperatures_K: Sequence[float]) -> None:
     """Everything that can be known to be wrong before the first step is taken."""
     from ..query import bulk_resistivity
     from ..structure import load_spec
 
-    if workers is not None and workers < 1:
-        raise InputError("--workers", workers, "1 or more")
     for path in specs:
         spec = load_spec(path)
         for T in temperatures_K:

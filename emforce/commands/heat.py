@@ -14,6 +14,7 @@ from .options import (
     add_specs,
     add_store,
     add_temperature,
+    checked_workers,
     overrides,
     temperatures,
 )
@@ -43,15 +44,12 @@ def register(add: AddCommand) -> None:
 def _heat(options: argparse.Namespace) -> int:
     from ..campaign import Placement
     from ..database import resolve
-    from ..errors import InputError
     from ..heat import Where, run
 
     kelvins = temperatures(options) or _DEFAULT_K
     changes = overrides(options.set)
     resolve(options.db)
-    if options.workers is not None and options.workers < 1:
-        raise InputError("--workers", options.workers, "1 or more")
-    place = Placement(options.cluster, options.workers, tuple(map(str, options.spec)))
+    place = Placement(options.cluster, checked_workers(options), tuple(map(str, options.spec)))
     records = run(options.spec, options.preset, changes, Where(options.db, options.store, place))
     print(heat_table(records, kelvins))
     print("± one standard uncertainty; Q > 0: towards the cold end; -: not computed, or too much of it from beyond the energies "

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from .options import AddCommand, add_cluster, add_db, add_specs, add_store, overrides
+from .options import AddCommand, add_cluster, add_db, add_specs, add_store, checked_workers, overrides
 
 EPILOG = """Takes the relaxed structures of `emforce relax`. E_m: barrier; nu0: Vineyard's attempt frequency;
 E_f: formation energy; D(T) = D0 exp(-E_a/k_B T); +- one standard uncertainty of what was varied."""
@@ -28,12 +27,11 @@ def _kinetics(options: argparse.Namespace) -> int:
     from ..database import resolve
     from ..kinetics import kinetics
 
-    if options.workers is not None and options.workers < 1:
-        raise InputError("--workers", options.workers, "1 or more")
+    workers = checked_workers(options)
     changes = overrides(options.set)
     resolve(options.db)
     specs: Sequence[Path] = options.spec
-    records = kinetics(specs, preset=options.preset, overrides=changes, workers=options.workers, database=options.db,
+    records = kinetics(specs, preset=options.preset, overrides=changes, workers=workers, database=options.db,
                        store=options.store, cluster=options.cluster)
     rows = [record.document() for record in records]
     print(kinetics_table(rows))

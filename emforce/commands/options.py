@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 from ..errors import EmforceError, InputError
 
 if TYPE_CHECKING:
-    from ..database import Database
+    from ..database import Condition, Database
     from ..evaluate import Wire
 
 PRESETS = ("quick", "standard", "production")
@@ -138,6 +138,14 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def checked_workers(options: argparse.Namespace) -> int | None:
+    """--workers, checked before anything else is looked at."""
+    workers: int | None = options.workers
+    if workers is not None and workers < 1:
+        raise InputError("--workers", workers, "1 or more")
+    return workers
+
+
 def add_filter(parser: argparse.ArgumentParser) -> None:
     """Conditions on the rows."""
     parser.add_argument(
@@ -146,6 +154,21 @@ def add_filter(parser: argparse.ArgumentParser) -> None:
         metavar="FILTER",
         help="conditions that all hold, such as metal=W facet=110 site=saddle 'z_wind<-6' metal=Cu,W",
     )
+
+
+def stored_conditions(options: argparse.Namespace) -> list[Condition]:
+    """Conditions of the filter on what is stored.
+
+    Raises
+    ------
+    InputError for one on a key that is evaluated
+    """
+    from ..query import parse
+
+    conditions = parse(options.filter)
+    if any(not condition.key.stored for condition in conditions):
+        raise InputError("filter", " ".join(options.filter), "stored keys only, such as metal, facet, hop, preset")
+    return conditions
 
 
 def add_temperature(parser: argparse.ArgumentParser, text: str) -> None:

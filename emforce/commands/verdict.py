@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -31,10 +29,9 @@ def register(add: AddCommand) -> None:
     add_filter(verdict)
     add_temperature(verdict, "temperatures, K (default 300)")
     add_numbers(verdict, "--diameter-nm", "diameters, nm (default 10 3); the bulk is always added")
-    verdict.add_argument("--specularity", type=float, default=0.0, metavar="P",
-                         help="share of specular reflection at the surface, 0 to 1 (default %(default)s)")
-    verdict.add_argument("--reflection", type=float, default=0.3, metavar="R",
-                         help="reflection coefficient of grain boundaries, 0 to below 1 (default %(default)s)")
+    add_numbers(verdict, "--specularity", "share of specular reflection at the surface, 0 to 1 (default 0); one value")
+    add_numbers(verdict, "--reflection", "reflection coefficient of grain boundaries, 0 to below 1 (default 0.3); one value")
+    verdict.set_defaults(direct_model=None)  # all are shown
     verdict.add_argument("--grain-size-nm", type=float, metavar="L",
                          help="distance of grain boundaries along the wire (default: the diameter)")
     verdict.add_argument("--format", choices=("table", "markdown", "json", "csv"), default="table")
@@ -44,12 +41,9 @@ def register(add: AddCommand) -> None:
 def _verdict(options: argparse.Namespace) -> int:
     from ..models import verdict
     from ..query import available
+    from ..tables import documents_csv
 
-    options.direct_model = None
-    options.specularity, options.reflection = [str(options.specularity)], [str(options.reflection)]
-    options.temperature = options.temperature or ["300"]
-    options.diameter_nm = options.diameter_nm or ["10", "3"]
-    asked = question(options)
+    asked = question(options, temperatures_K=(300.0,), diameters_nm=(10.0, 3.0))
     with open_database(options) as database:
         stored = stored_hops(database, options.filter)
         hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
@@ -62,19 +56,10 @@ def _verdict(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(json.dumps([f.document() for f in found], indent=2, ensure_ascii=False, allow_nan=False))
     elif options.format == "csv":
-        print(_as_csv(found))
+        print(documents_csv([f.document() for f in found]))
     else:
         print(_as_table(found, options.format == "markdown"))
     return 0
-
-
-def _as_csv(found: Sequence[Finding]) -> str:
-    out = io.StringIO()
-    documents = [f.document() for f in found]
-    writer = csv.DictWriter(out, documents[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(documents)
-    return out.getvalue().rstrip("\n")
 
 
 def _as_table(found: Sequence[Finding], markdown: bool) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import math
 import sys
@@ -19,6 +17,7 @@ from .options import (
     add_filter,
     add_temperature,
     open_database,
+    stored_conditions,
     temperatures,
 )
 
@@ -60,6 +59,7 @@ def add_numbers(parser: argparse.ArgumentParser, name: str, text: str) -> None:
 
 def _wires(options: argparse.Namespace) -> int:
     from .. import wire_analysis
+    from ..tables import documents_csv
 
     asked = question(options)
     with open_database(options) as database:
@@ -78,7 +78,7 @@ def _wires(options: argparse.Namespace) -> int:
     if options.format == "json":
         print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
     elif options.format == "csv":
-        print(_as_csv(rows, wire_analysis.COLUMNS))
+        print(documents_csv(rows))
     else:
         print(_as_table(rows, asked))
         changes = list(wire_analysis.sign_changes(stored, hosts, asked))
@@ -86,9 +86,8 @@ def _wires(options: argparse.Namespace) -> int:
     return 0
 
 
-def question(options: argparse.Namespace) -> WireQuestion:
-    """Everything that can be wrong without a database, before the database is opened."""
-    from ..query import parse
+def question(options: argparse.Namespace, **defaults: tuple[float, ...]) -> WireQuestion:
+    """Everything that can be wrong without a database, before the database is opened; `defaults` of what was not given."""
     from ..wire_analysis import WireQuestion
 
     given: dict[str, Any] = {
@@ -99,9 +98,8 @@ def question(options: argparse.Namespace) -> WireQuestion:
         "grain_size_nm": options.grain_size_nm,
         "direct_models": tuple(dict.fromkeys(options.direct_model or ())),
     }
-    if any(not condition.key.stored for condition in parse(options.filter)):
-        raise InputError("filter", " ".join(options.filter), "stored keys only, such as metal, facet, hop, preset")
-    return WireQuestion(**{name: value for name, value in given.items() if value not in ((), None)})
+    stored_conditions(options)
+    return WireQuestion(**{**defaults, **{name: value for name, value in given.items() if value not in ((), None)}})
 
 
 def _numbers(name: str, words: Sequence[str] | None, options: argparse.Namespace) -> tuple[float, ...]:
@@ -131,15 +129,6 @@ def stored_hops(database: Database, filters: Sequence[str]) -> list[Document]:
 
 
 # output
-
-
-def _as_csv(rows: Iterable[Document], columns: dict[str, str]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow("" if row[name] is None else row[name] for name in columns)
-    return out.getvalue().rstrip("\n")
 
 
 def _as_table(rows: Sequence[Document], asked: WireQuestion) -> str:

@@ -165,6 +165,13 @@ def displaced(inputs: Document, needs: Mapping[str, Finished], folder: Path, log
     return ground_state_values(state)
 
 
+def _marked(atoms: Atoms, directions: np.ndarray) -> Atoms:
+    """Atoms that may move otherwise become other species: what is held still breaks symmetry too."""
+    marked = atoms.copy()
+    marked.numbers += np.rint(np.trace(directions, axis1=1, axis2=2)).astype(int)  # 0, 1, 2 or 3 directions
+    return marked
+
+
 def relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `relax`: positions, and the largest force that is left."""
     from emforce.bfgs import relax
@@ -174,8 +181,9 @@ def relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
 
     atoms = document_atoms(inputs["atoms"])
     grid = tuple(inputs["grid"])
-    start = Start(dft_settings(inputs, store), _mesh_document(inputs), grid, shared_symmetry([atoms], grid), log=log,
-                  scratch=folder)
+    directions = np.array(inputs["directions"])
+    start = Start(dft_settings(inputs, store), _mesh_document(inputs), grid,
+                  shared_symmetry([atoms, _marked(atoms, directions)], grid), log=log, scratch=folder)
     calc: Any = None
     first, fallbacks = 0, []
 
@@ -189,7 +197,7 @@ def relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
         return state
 
     trajectory = log.with_suffix(".extxyz")  # beside the log: a killed relaxation goes on from its last step
-    relaxed, force, energy, steps = relax(next_state, atoms, np.array(inputs["directions"]), inputs["force_tolerance"],
+    relaxed, force, energy, steps = relax(next_state, atoms, directions, inputs["force_tolerance"],
                                           inputs["steps"], trajectory)
     return {"positions": relaxed.get_positions().tolist(), "force": force, "energy": energy, "steps": steps,
             "attempts": fallbacks}

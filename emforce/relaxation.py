@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from ase.geometry import find_mic
 
 from emforce import provenance
 from emforce.basis import basis_name
@@ -19,7 +20,7 @@ from emforce.settings import Settings, load_settings
 from emforce.store import Finished, Store
 from emforce.workflow import built_hop, relaxed_folder
 
-#: host atoms within this many nearest-neighbour distances of the mover move with it
+#: host atoms within this many nearest-neighbour distances of the mover, anywhere on its way, move with it
 NEIGHBOUR_REACH = 1.25
 MAX_STEPS = 40
 
@@ -105,18 +106,28 @@ def _host_step(hop: Hop, settings: Settings, tolerance: float) -> Step:
     }, seconds=60.0)
 
 
-def free_atoms(image: Image, pbc: Sequence[bool], reach: float = NEIGHBOUR_REACH) -> list[int]:
-    """The mover and the atoms within `reach` times its nearest distance."""
-    distance = image.atoms.get_distances(image.mover, range(len(image.atoms)), mic=any(pbc))
-    nearest = min(d for i, d in enumerate(distance) if i != image.mover)
-    return [i for i, d in enumerate(distance) if i == image.mover or d <= reach * nearest]
+def free_atoms(hop: Hop, reach: float = NEIGHBOUR_REACH) -> list[int]:
+    """The mover and its neighbours at any image and at the end of the hop: the same atoms for all images, increasing.
+
+    Neighbours are within `reach` times the distance of the nearest one there.
+    """
+    first = hop.images[0]
+    places = [(image.atoms, image.mover_position) for image in hop.images]
+    if hop.symmetric and first.fraction < 1e-6:
+        places.append((first.atoms, first.mover_position + hop.hop_vector))
+    near = {first.mover}
+    others = np.delete(np.arange(len(first.atoms)), first.mover)
+    for atoms, place in places:
+        _, distance = find_mic(atoms.positions[others] - place, atoms.cell, atoms.pbc)
+        near |= set(others[distance <= reach * distance.min()].tolist())
+    return sorted(near)
 
 
 def _image_step(hop: Hop, image: Image, settings: Settings, tolerance: float) -> Step:
     from emforce.dft import grid_points
 
     projector = np.zeros((len(image.atoms), 3, 3))
-    projector[free_atoms(image, image.atoms.pbc)] = np.eye(3)
+    projector[free_atoms(hop)] = np.eye(3)
     if 1e-6 < image.fraction < 1 - 1e-6:
         unit = hop.hop_vector / np.linalg.norm(hop.hop_vector)
         projector[image.mover] = np.eye(3) - np.outer(unit, unit)
@@ -137,7 +148,7 @@ def _relaxation(hop: Hop, settings: Settings, host: Finished, images: Sequence[F
     keys = [image_key(image.fraction) for image in hop.images]
     energies = {"host": host.values["energy"]} | {k: i.values["energy"] for k, i in zip(keys, images, strict=True)}
     moved = {"host": tuple(range(len(hop.host_unit)))}
-    moved |= {k: tuple(free_atoms(i, i.atoms.pbc)) for k, i in zip(keys, hop.images, strict=True)}
+    moved |= dict.fromkeys(keys, tuple(free_atoms(hop)))
     return Relaxation(
         functional=settings.dft.functional,
         basis=basis_name(hop.spec.metal, settings.dft.recipe),

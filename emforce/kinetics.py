@@ -22,15 +22,14 @@ from emforce.kinetics_plan import (
     KineticsHop,
     Stationary,
     check_images,
-    formation_steps,
     moved_on,
-    plane_wave_step,
     shells_of,
     stationary_step,
     with_hessians,
 )
 from emforce.kinetics_records import Outcome, kinetics_record
 from emforce.physics.force_constants import Hessian, hessian, hessian_rows, newton_step
+from emforce.plane_wave_plan import FormationSteps, Wide, formation_steps, wide_steps
 from emforce.record import Record
 from emforce.relaxed import apply_relaxed, image_key, read_relaxed
 from emforce.settings import Settings, load_settings
@@ -123,7 +122,7 @@ def explore(items: Sequence[KineticsHop], store: Store, compute: Compute) -> lis
         images = [item.hop.image(f) for f in item.fractions]
         ends = with_hessians(item, {i.label: i.atoms for i in images})
         searches += [_Search(item, i.fraction, end) for i, end in zip(images, ends, strict=True)]
-    failed = compute([step for s in searches for step in _steps(s.at)] + [step for e in extra.values() for step in e.values()])
+    failed = compute([step for s in searches for step in _steps(s.at)] + [step for e in extra.values() for step in e.steps])
     reasons: dict[str, str] = {}
     while True:
         for search in searches:
@@ -139,7 +138,7 @@ def explore(items: Sequence[KineticsHop], store: Store, compute: Compute) -> lis
             break
         failed |= compute(waiting)
     last = [(s, *_last_steps(s)) for s in searches if s.item.hop.spec.name not in reasons]
-    failed |= compute([step for _, wide, check in last for step in (wide, check) if step is not None])
+    failed |= compute([step for _, wide, check in last for step in _both(wide, check)])
     found = []
     for item in items:
         name = item.hop.spec.name
@@ -192,13 +191,12 @@ def _advance(search: _Search, store: Store) -> None:
         (search.at,) = with_hessians(item, {at.label: search.at.atoms})
 
 
-def _last_steps(search: _Search) -> tuple[Step | None, Step | None]:
+def _last_steps(search: _Search) -> tuple[Wide | None, Step | None]:
     """Plane waves, and the local basis with more k-points, where they are wanted."""
     item, at = search.item, search.at
     k, pbc = item.settings.kinetics, item.hop.host_unit.pbc
-    wide = check = None
-    if k.plane_wave:
-        wide = plane_wave_step(item, at.atoms, at.label, k.plane_wave_bulk_kpts if pbc[2] else k.plane_wave_slab_kpts)
+    wide = wide_steps(item, at.atoms, at.label) if k.plane_wave else None
+    check = None
     if k.k_points_check:
         a, b, c = (n + 1 if p else 1 for n, p in zip(item.kpts, pbc, strict=True))
         check = stationary_step(item, at.atoms, f"{at.label} with more k-points", False, (a, b, c))
@@ -206,33 +204,40 @@ def _last_steps(search: _Search) -> tuple[Step | None, Step | None]:
     return wide, check
 
 
+def _both(wide: Wide | None, check: Step | None) -> list[Step]:
+    return [*(wide.steps if wide else ()), *((check,) if check else ())]
+
+
 def _outcome(
-    item: KineticsHop, found: Sequence[tuple[_Search, Step | None, Step | None]], extra: Mapping[str, Step],
+    item: KineticsHop, found: Sequence[tuple[_Search, Wide | None, Step | None]], extra: FormationSteps,
     failed: Mapping[str, str], store: Store,
 ) -> Outcome:
-    notes = {f"not computed: {title}": failed[step.name] for title, step in extra.items() if step.name in failed}
-    for _, wide, check in found:
-        notes |= {f"not computed: {step.title}": failed[step.name] for step in (wide, check) if step and step.name in failed}
-    energies = {} if any(step.name in failed for step in extra.values()) else {
-        title: float(_read(store, step).values["energy"]) for title, step in extra.items()}
+    wanted = [*extra.steps, *(step for _, wide, check in found for step in _both(wide, check))]
+    notes = {f"not computed: {step.title}": failed[step.name] for step in wanted if step.name in failed}
+    energies = {} if any(step.name in failed for step in extra.steps) else extra.energies(_all(store, extra.steps))
     points = {search.fraction: _point(search, wide, check, failed, store) for search, wide, check in found}
     return Outcome(item, points, energies, notes)
 
 
-def _point(search: _Search, wide: Step | None, check: Step | None, failed: Mapping[str, str], store: Store) -> Point:
+def _all(store: Store, steps: Sequence[Step]) -> dict[str, Finished]:
+    return {step.name: _read(store, step) for step in steps}
+
+
+def _point(search: _Search, wide: Wide | None, check: Step | None, failed: Mapping[str, str], store: Store) -> Point:
     chosen = list(search.item.atoms)
     values = _read(store, search.at.rest).values
+    energy, forces = float(values["energy"]), np.array(values["forces"])
     assert search.hessian is not None
     point = Point(
-        fraction=search.fraction, positions=np.array(search.at.atoms.positions), energy=float(values["energy"]),
-        forces=search.at.group.symmetrized(np.array(values["forces"]))[chosen], forces_before=search.before,
+        fraction=search.fraction, positions=np.array(search.at.atoms.positions), energy=energy,
+        forces=search.at.group.symmetrized(forces)[chosen], forces_before=search.before,
         newton_steps=search.newton, hessian=search.hessian, force_calls=search.calls,
         force_call_seconds=float(np.mean(search.seconds)),
     )
-    if wide is not None and wide.name not in failed:
-        got = _read(store, wide).values
-        forces = search.at.group.symmetrized(np.array(got["forces"]))[chosen]
-        point = replace(point, plane_wave=float(got["energy"]), plane_wave_forces=forces)
+    if wide is not None and not any(step.name in failed for step in wide.steps):
+        found = _all(store, wide.steps)
+        moved = search.at.group.symmetrized(wide.forces(found, forces))[chosen]
+        point = replace(point, plane_wave=wide.energy(found, energy), plane_wave_forces=moved)
     if check is not None and check.name not in failed:
         point = replace(point, k_points_check=float(_read(store, check).values["energy"]))
     return point

@@ -248,7 +248,7 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
     Parameters
     ----------
     atoms, host_atoms : in the defect cell, and in the host cell whose energies are given
-    energies : of the steps of `kinetics_plan.formation_steps`. Plane waves are served, with the energy that relaxing in them
+    energies : by `plane_wave_plan.FormationSteps`. Plane waves are served, with the energy that relaxing in them
         would still gain as the part "basis"
     """
     adatom = "bulk" in energies

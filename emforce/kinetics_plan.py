@@ -18,7 +18,7 @@ from emforce.errors import EmforceError, InputError
 from emforce.hop import FloatArray, Hop
 from emforce.materials import material
 from emforce.physics.force_constants import Displacement, Group, displacements
-from emforce.plan import bulk_step, dft_document, host_grid, setups, title_of
+from emforce.plan import dft_document, setups, title_of
 from emforce.settings import Mesh, Settings
 from emforce.steps import Document, Step, atoms_document
 
@@ -164,7 +164,7 @@ def stationary_step(item: KineticsHop, atoms: Atoms, title: str, restart: bool, 
     return Step("stationary", f"{title_of(hop)} {title}", {
         "atoms": atoms_document(atoms),
         "setups": setups(set(atoms.get_chemical_symbols()), settings.dft.recipe),
-        "dft": _tight(settings),
+        "dft": tight(settings),
         "kpts": list(kpts or item.kpts),
         "gamma": False,
         "grid": grid_points(np.array(hop.host_unit.cell), settings.dft.grid_A, hop.repeat),
@@ -210,55 +210,6 @@ def moved_on(item: KineticsHop, before: Stationary, shift: FloatArray) -> Statio
     return replace(before, atoms=atoms, group=before.group.keeping(item.atoms), rest=rest, moved=(), nudged=())
 
 
-def plane_wave_step(item: KineticsHop, atoms: Atoms, title: str, kpts: Sequence[int], gamma: bool = False) -> Step:
-    """Plane-wave energy of a structure in the local basis' geometry."""
-    k = item.settings.kinetics
-    used = setups(set(atoms.get_chemical_symbols()), item.settings.dft.recipe)
-    dft = _tight(item.settings)
-    return Step("plane_wave", f"{title_of(item.hop)} {title} in plane waves", {
-        "atoms": atoms_document(atoms),
-        "setups": {symbol: names["setup"] for symbol, names in used.items()},
-        "dft": {name: dft[name] for name in ("functional", "smearing_eV", "density_tolerance", "max_iterations")},
-        "kpts": list(kpts),
-        "gamma": gamma,
-        "cutoff": k.plane_wave_cutoff_eV,
-    }, seconds=0.3 * len(atoms) ** 2 + 20.0)
-
-
-def formation_steps(item: KineticsHop) -> dict[str, Step]:
-    """What the formation energy needs beside the initial image: "host", for an adatom "bulk" and "bulk, coarser".
-
-    The host cell has the k-points of the supercell, so that the two meshes are one. Empty where no formation energy is defined:
-    a mover of another species, structures from files. With plane waves each also as "... in plane waves".
-    """
-    hop, settings = item.hop, item.settings
-    spec = hop.spec
-    if spec.kind == "files" or spec.species != spec.metal:
-        return {}
-    unit, k = hop.host_unit, settings.kinetics
-    host = stationary_step(item, unit, f"host, {len(unit)} atoms", False)
-    mesh = [n * r for n, r in zip(item.kpts, hop.repeat, strict=True)]
-    inputs = host.inputs | {"kpts": mesh, "grid": host_grid(unit, hop.repeat, settings), "forces": False}
-    found = {"host": replace(host, inputs=inputs, seconds=7.0 * len(unit))}
-    if k.plane_wave:
-        coarse = k.plane_wave_bulk_kpts if unit.pbc[2] else k.plane_wave_slab_kpts
-        wide = [n * r for n, r in zip(coarse, hop.repeat, strict=True)]
-        found["host in plane waves"] = plane_wave_step(item, unit, "host", wide)
-    if spec.kind != "adatom":
-        return found
-    source = bulk_step(spec.metal, settings).inputs
-    n = settings.host.bulk_kpts
-    for name, points in (("bulk", n), ("bulk, coarser", 2 * round(0.375 * n))):
-        found[name] = Step("stationary", f"{spec.metal} bulk atom, {points} k-points per axis", {
-            "atoms": source["atoms"], "setups": source["setups"], "dft": _tight(settings), "kpts": [points] * 3, "gamma": True,
-            "grid": source["grid"], "forces": False, "restart": False}, seconds=20.0)
-    if k.plane_wave:
-        from emforce.steps import document_atoms
-
-        found["bulk in plane waves"] = plane_wave_step(item, document_atoms(source["atoms"]), "bulk atom", [n] * 3, True)
-    return found
-
-
 def check_images(hop: Hop) -> None:
     """Raises `InputError` where the hop lacks an image that its kinetics needs, or the mass of an atom."""
     for fraction in (0.0, 0.5) if hop.symmetric else (0.0, 0.5, 1.0):
@@ -268,9 +219,10 @@ def check_images(hop: Hop) -> None:
             raise InputError("mass_amu", symbol, "a mass in the materials file")
 
 
-def _tight(settings: Settings) -> Document:
+def tight(settings: Settings) -> Document:
+    """The `dft` section of a step whose forces are differentiated."""
     return dft_document(settings) | {"density_tolerance": settings.kinetics.density_tolerance}
 
 
-__all__ = ["KineticsHop", "Stationary", "central_atoms", "check_images", "formation_steps", "moved_on", "plane_wave_step",
-           "shells_of", "stationary_step", "symmetric_structure", "with_hessians"]
+__all__ = ["KineticsHop", "Stationary", "central_atoms", "check_images", "moved_on", "shells_of", "stationary_step",
+           "symmetric_structure", "tight", "with_hessians"]

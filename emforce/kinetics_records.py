@@ -133,9 +133,11 @@ def _details(
     order = sorted(points)
     relaxed = sorted(item.energies_eV)
     saddle = points[0.5]
+    slab = not item.hop.host_unit.pbc[2]
     found = {
         "barrier_lcao_eV": height.lcao,
         "barrier_plane_wave_eV": height.plane_wave,
+        "plane_wave_layers": item.settings.kinetics.plane_wave_layers if slab and not math.isnan(height.plane_wave) else None,
         "barrier_sigma_parts_eV": dict(height.parts),
         "nu0_by_shells_THz": list(rate.by_shells),
         "nu0_sigma_parts_THz": dict(rate.parts),

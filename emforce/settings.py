@@ -162,6 +162,8 @@ class Kinetics:
     k_points_check : also compute the barrier with one more k-point along each periodic axis, for the error
     plane_wave : correct the barrier by plane-wave energies of the same structures, up to
         plane_wave_cutoff_eV : cutoff; plane_wave_slab_kpts, plane_wave_bulk_kpts : meshes of the supercell
+        plane_wave_layers : of a slab, from above, that are computed in both bases for their difference; 0: the whole slab in
+            plane waves
     """
 
     shells: int
@@ -176,6 +178,7 @@ class Kinetics:
     plane_wave_cutoff_eV: float
     plane_wave_slab_kpts: Mesh
     plane_wave_bulk_kpts: Mesh
+    plane_wave_layers: int
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,7 @@ _POSITIVE = {"force_tolerance_eV_per_A", "symmetry_tolerance_A", "plane_wave_cut
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}
 _CHOICES = {"directions": ("hop", "all"), "vary": ("region", "frequencies", "fermi_energy")}
-_COUNTS = {"shells", "newton_steps"}  # whole numbers that may be 0
+_COUNTS = {"shells", "newton_steps", "plane_wave_layers"}  # whole numbers that may be 0
 
 
 def presets() -> tuple[str, ...]:

@@ -57,6 +57,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("jobs",),
     ("plan",),
     ("kinetics_plan",),
+    ("plane_wave_plan",),
     ("pools",),
     ("farm",),
     ("campaign",),

@@ -178,18 +178,20 @@ def test_stored_document_reads_back(square_record: Record) -> None:
     assert "E_m eV" in table
 
 
-def test_second_basis_corrects_the_barrier(square: KineticsHop, tmp_path: Path) -> None:
-    """Plane waves of this test give 1.01 times the energy and force: so must the barrier be."""
-    item = replace(square, settings=load_settings("quick", {"kinetics.plane_wave": True, "kinetics.k_points_check": True}))
+@pytest.mark.parametrize("layers, part", [(0, 1e-6), (2, 5e-4)])
+def test_second_basis_corrects_the_barrier(square: KineticsHop, tmp_path: Path, layers: int, part: float) -> None:
+    """Plane waves of this test give 1.01 times the energy and force: so must the barrier be. Two layers of four hold nearly all."""
+    item = replace(square, settings=load_settings("quick", {"kinetics.plane_wave": True, "kinetics.k_points_check": True,
+                                                            "kinetics.plane_wave_layers": layers}))
     campaign = EMTCampaign(Store(tmp_path))
     r = kinetics_record(explore([item], campaign.store, campaign.compute)[0])
     d = r.kinetics_details
     assert r.method == "barrier in plane waves, Hessian in LCAO"
-    assert r.barrier_eV == pytest.approx(1.01 * d["barrier_lcao_eV"], rel=1e-6)
+    assert r.barrier_eV == pytest.approx(1.01 * d["barrier_lcao_eV"], rel=part)
     assert d["barrier_plane_wave_eV"] == r.barrier_eV
     assert d["barrier_sigma_parts_eV"]["k_points"] == pytest.approx(0, abs=1e-9)  # EMT has no k-points
     assert d["barrier_sigma_parts_eV"]["basis"] < 0.01  # its stationary points are the same
-    assert r.formation_energy_eV == pytest.approx(1.01 * d["formation_energy"]["lcao_eV"], rel=1e-6)
+    assert r.formation_energy_eV == pytest.approx(1.01 * d["formation_energy"]["lcao_eV"], rel=max(part, 1e-6) * 4)
     assert {s.kind for s in campaign.ran} == {"stationary", "nudged", "plane_wave"}
 
 

@@ -20,6 +20,7 @@ def relax(
     force_tolerance: float,
     steps: int,
     trajectory: Path,
+    stiffness: float,
 ) -> tuple[Atoms, float, float, int]:
     """Relax some degrees of freedom by BFGS, every step written to `trajectory` before the next one starts.
 
@@ -29,6 +30,7 @@ def relax(
     directions : (atoms, 3, 3) projector of each atom's allowed movement; zero for a fixed atom
     force_tolerance : largest projected force at the end, eV/A
     trajectory : extxyz; where it holds steps already, the last one is the start
+    stiffness : diagonal of the Hessian to begin with, eV/A^2. Too soft a start makes steps that overshoot and come back
 
     Returns
     -------
@@ -45,7 +47,7 @@ def relax(
         work.positions = read(trajectory, index=-1).positions
     free = np.flatnonzero(np.abs(directions).sum(axis=(1, 2)) > 0)
     n = 3 * len(free)
-    hessian = np.eye(n) * 10.0  # eV/A^2, between the on-site force constants of Cu (7) and W (19); BFGS improves it
+    hessian = np.eye(n) * stiffness
     previous: tuple[Floats, Floats] | None = None
     largest = np.inf
     for step in range(steps + 1):

@@ -198,6 +198,6 @@ def relax(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pa
 
     trajectory = log.with_suffix(".extxyz")  # beside the log: a killed relaxation goes on from its last step
     relaxed, force, energy, steps = relax(next_state, atoms, directions, inputs["force_tolerance"],
-                                          inputs["steps"], trajectory)
+                                          inputs["steps"], trajectory, inputs["stiffness"])
     return {"positions": relaxed.get_positions().tolist(), "force": force, "energy": energy, "steps": steps,
             "attempts": fallbacks}

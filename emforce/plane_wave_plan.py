@@ -1,7 +1,7 @@
 """Energies of a hop's structures in plane waves, and what its formation energy needs.
 
-The error of a local basis in a barrier or a formation energy sits where bonds are made and broken. With kinetics.plane_wave_layers
-= n the n upper layers of a slab, with the adatom on them, are cut out of each structure as they stand, and
+The error of a local basis in a barrier or a formation energy sits where bonds are made and broken. With n layers set in
+kinetics.plane_wave_layers the n upper layers of a slab, with the adatom on them, are cut out of each structure as they stand, and
 
     E = E_lcao(all) + E_pw(cut) - E_lcao(cut),        F on the atoms kept likewise
 

@@ -180,7 +180,7 @@ def test_stored_document_reads_back(square_record: Record) -> None:
 
 @pytest.mark.parametrize("layers, part", [(0, 1e-6), (2, 5e-4)])
 def test_second_basis_corrects_the_barrier(square: KineticsHop, tmp_path: Path, layers: int, part: float) -> None:
-    """Plane waves of this test give 1.01 times the energy and force: so must the barrier be. Two layers of four hold nearly all."""
+    """Plane waves of this test give 1.01 times the energy and force: so must the barrier be. Two layers of four do nearly all."""
     item = replace(square, settings=load_settings("quick", {"kinetics.plane_wave": True, "kinetics.k_points_check": True,
                                                             "kinetics.plane_wave_layers": layers}))
     campaign = EMTCampaign(Store(tmp_path))

@@ -18,7 +18,8 @@ from emforce.workflow import built_hop
 
 
 def _item(name: str, layers: int) -> KineticsHop:
-    settings = load_settings("quick", {"structure.relaxed": "", "kinetics.plane_wave": True, "kinetics.plane_wave_layers": layers})
+    settings = load_settings("quick", {"structure.relaxed": "", "kinetics.plane_wave": True,
+                                       "kinetics.plane_wave_layers": layers})
     return KineticsHop(built_hop(Path("structures") / f"{name}.toml", settings), settings, Path(), {}, ((0,),))
 
 

@@ -121,7 +121,7 @@ def inputs(**dft: Any) -> dict[str, Any]:
     settings = {"functional": "PBE", "smearing_eV": 0.2, "grid_A": 0.3, "density_tolerance": 1e-5, "max_iterations": 150}
     return {"atoms": atoms_document(cell()), "setups": {"Al": {"setup": "paw"}}, "dft": settings | dft, "kpts": [2, 2, 2],
             "gamma": True, "grid": [8, 8, 8], "matrix_kpts": [3, 3, 3], "mover": 0, "displacements": [], "forces": False,
-            "directions": np.eye(3)[None].tolist(), "force_tolerance": 0.01, "steps": 2}
+            "directions": np.eye(3)[None].tolist(), "force_tolerance": 0.01, "steps": 2, "stiffness": 5.0}
 
 
 @pytest.fixture
@@ -178,12 +178,12 @@ def test_bfgs_asks_for_one_state_per_step(tmp_path):
         return GroundState(0.5 * spring * float((atoms.positions**2).sum()), 0.0, -spring * atoms.positions, 1)
 
     atoms = Atoms("Al", positions=[[0.1, 0.0, 0.0]])
-    relaxed, force, energy, steps = relax(state, atoms, np.eye(3)[None], 1e-3, 20, tmp_path / "t.extxyz")
+    relaxed, force, energy, steps = relax(state, atoms, np.eye(3)[None], 1e-3, 20, tmp_path / "t.extxyz", 5.0)
     assert len(asked) == steps + 1
     assert force <= 1e-3 and energy < 1e-6
     assert np.abs(relaxed.positions).max() < 1e-3
     with pytest.raises(ConvergenceError, match="after 0 steps"):
-        relax(state, atoms, np.eye(3)[None], 1e-3, 0, tmp_path / "other.extxyz")
+        relax(state, atoms, np.eye(3)[None], 1e-3, 0, tmp_path / "other.extxyz", 5.0)
 
 
 @pytest.mark.parametrize(("changes", "field"), [

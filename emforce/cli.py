@@ -16,6 +16,7 @@ from .commands import (
     ask,
     calculate,
     campaign,
+    compare,
     export,
     heat,
     keep,
@@ -23,6 +24,7 @@ from .commands import (
     model,
     phonons,
     serve,
+    spin_orbit,
     verdict,
     wires,
 )
@@ -49,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         new.set_defaults(command=command)
         return new
 
-    for part in (calculate, kinetics, heat, phonons, campaign, ask, export, keep, wires, verdict, model, serve):
+    for part in (calculate, kinetics, heat, phonons, spin_orbit, campaign, ask, export, keep, wires, verdict, compare, model,
+                 serve):
         part.register(add)
     return parser
 

@@ -108,11 +108,11 @@ class Database:
     def add_host(self, host: Host) -> int:
         """Store a host and return its row number (that of the newest row, if it has the same content).
 
-        Phonons that the newest row of the same identity has, and this one does not, are taken over: bands and phonons of
-        one host are computed at different times.
+        Phonons and spin-orbit coupling that the newest row of the same identity has, and this one does not, are taken over: the
+        parts of one host are computed at different times.
         """
         with self._transaction(write=True) as connection:
-            return _insert(connection, _hosts, _with_phonons(connection, host))
+            return _insert(connection, _hosts, _with_other_parts(connection, host))
 
     # reading
 
@@ -261,14 +261,19 @@ def _newest(connection: Connection, table: sa.Table, identity: Mapping[str, str]
     return connection.execute(query.order_by(table.c.id.desc()).limit(1)).first()
 
 
-def _with_phonons(connection: Connection, host: Host) -> Host:
-    """The host, with the phonons of the newest row of its identity if it has none of its own."""
+def _with_other_parts(connection: Connection, host: Host) -> Host:
+    """The host, with the phonons and the spin-orbit coupling of the newest row of its identity where it has none of its own."""
     newest = _newest(connection, _hosts, host.identity)
-    if host.phonon_status or newest is None:
+    wanted = not host.phonon_status, "spin_orbit" not in host.provenance
+    if newest is None or not any(wanted):
         return host
     row = connection.execute(sa.select(_hosts).where(_hosts.c.id == newest.id)).mappings().one()
     before = Host.from_document(dict(row))
-    return replace(host, **{name: getattr(before, name) for name in PHONON_KEYS})
+    if wanted[0]:
+        host = replace(host, **{name: getattr(before, name) for name in PHONON_KEYS})
+    if wanted[1] and "spin_orbit" in before.provenance:
+        host = replace(host, provenance={**host.provenance, "spin_orbit": before.provenance["spin_orbit"]})
+    return host
 
 
 def _insert(connection: Connection, table: sa.Table, item: Record | Host, **extra: int | None) -> int:

@@ -208,17 +208,12 @@ class PlaneWaves:
     cutoff_eV: float
 
 
-def plane_wave_state(atoms: Atoms, settings: PlaneWaves, log: Path | None = None) -> GroundState:
-    """Energy and forces in plane waves; slabs with a dipole layer in the vacuum.
-
-    Raises
-    ------
-    ConvergenceError if the loop ends before the tolerance is met
-    """
+def plane_wave_calculator(atoms: Atoms, settings: PlaneWaves, log: Path | None = None) -> Any:
+    """GPAW calculator in plane waves; slabs with a dipole layer in the vacuum. `log` is appended to."""
     from gpaw import GPAW
 
     slab = {} if atoms.pbc[2] else {"poissonsolver": {"dipolelayer": "xy"}}
-    calc = GPAW(
+    return _closing(GPAW(
         mode={"name": "pw", "ecut": settings.cutoff_eV},
         xc=settings.functional,
         setups=dict(settings.setups),
@@ -226,10 +221,9 @@ def plane_wave_state(atoms: Atoms, settings: PlaneWaves, log: Path | None = None
         occupations={"name": "fermi-dirac", "width": settings.smearing_eV},
         convergence={"density": settings.density_tolerance, "energy": 1e-4},
         maxiter=settings.max_iterations,
-        txt=str(log) if log else None,
+        txt=_appended(log),
         **slab,
-    )
-    return converge(calc, atoms, forces=True)
+    ))
 
 
 def save(calc: Any, path: Path) -> None:

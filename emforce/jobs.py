@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from emforce import direct_jobs, embedding_jobs, ground_state_jobs, heat_jobs, kinetics_jobs, phonon_jobs
+from emforce import (
+    direct_jobs,
+    embedding_jobs,
+    ground_state_jobs,
+    heat_jobs,
+    kinetics_jobs,
+    phonon_jobs,
+    spin_orbit_jobs,
+)
 from emforce.steps import Document, Step, atoms_document
 from emforce.store import Finished, Store
 
@@ -34,6 +42,7 @@ JOBS: dict[str, Job] = {
     "direct": direct_jobs.direct,
     "transport": heat_jobs.transport,
     "phonons": phonon_jobs.phonons,
+    "spin_orbit": spin_orbit_jobs.spin_orbit,
 }
 
 

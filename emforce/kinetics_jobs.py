@@ -51,14 +51,15 @@ def nudged(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
 
 def plane_wave(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `plane_wave`."""
-    from emforce.dft import PlaneWaves, plane_wave_state
+    from emforce.dft import PlaneWaves, plane_wave_calculator
+    from emforce.self_consistency import self_consistent
 
     d = inputs["dft"]
     setups = tuple((s, name) for s, name in sorted(inputs["setups"].items()) if name != "paw")
     kpts = {"size": tuple(inputs["kpts"]), "gamma": bool(inputs["gamma"])}
     settings = PlaneWaves(d["functional"], setups, d["smearing_eV"], d["density_tolerance"], d["max_iterations"], kpts,
                           inputs["cutoff"])
-    state = plane_wave_state(document_atoms(inputs["atoms"]), settings, log)
+    atoms = document_atoms(inputs["atoms"])
+    _, state = self_consistent(lambda new: plane_wave_calculator(new, settings, log), atoms, settings, forces=True)
     assert state.forces is not None
-    return {"energy": state.energy, "forces": np.asarray(state.forces).tolist(), "fermi_level": state.fermi_level,
-            "iterations": state.iterations}
+    return {"forces": np.asarray(state.forces).tolist(), **ground_state_values(state)}

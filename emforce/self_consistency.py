@@ -14,7 +14,7 @@ from typing import Any
 
 from ase import Atoms
 
-from emforce.dft import MORE, DFTSettings, GroundState, calculator, ground_state_of, iterate, load
+from emforce.dft import MORE, DFTSettings, GroundState, PlaneWaves, calculator, ground_state_of, iterate, load
 from emforce.errors import ConvergenceError, InputError
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class Start:
 def self_consistent(
     make: Callable[[Atoms], Any],
     atoms: Atoms,
-    settings: DFTSettings,
+    settings: DFTSettings | PlaneWaves,
     forces: bool = False,
     calc: Any = None,
     attempts: Sequence[Attempt] = ATTEMPTS,
@@ -139,7 +139,7 @@ def self_consistent(
     raise ConvergenceError(f"self-consistency of {atoms.get_chemical_formula()} failed. {tried}. {MORE[0].upper()}{MORE[1:]}")
 
 
-def _set(calc: Any, attempt: Attempt, settings: DFTSettings, factor: float) -> None:
+def _set(calc: Any, attempt: Attempt, settings: DFTSettings | PlaneWaves, factor: float) -> None:
     """Give a calculator the loop of an attempt; it keeps its density."""
     if attempt == ATTEMPTS[0]:
         return
@@ -151,7 +151,7 @@ def _set(calc: Any, attempt: Attempt, settings: DFTSettings, factor: float) -> N
         calc.dft.results = {}
 
 
-def _restore(calc: Any, settings: DFTSettings) -> None:
+def _restore(calc: Any, settings: DFTSettings | PlaneWaves) -> None:
     """Give a calculator the loop of the settings again, so that what starts from it, or from its file, starts as set."""
     loop = settings.max_iterations, dict(ATTEMPTS[0].mixer), settings.smearing_eV
     _set_parameters(calc, *loop)

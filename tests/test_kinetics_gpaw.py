@@ -10,6 +10,7 @@ from ase.build import fcc100
 
 from emforce.cli import main
 from emforce.database import Database
+from emforce.errors import ConvergenceError
 from emforce.kinetics_jobs import plane_wave
 from emforce.query import Question, select
 from emforce.relaxed import Relaxation, write_relaxed
@@ -78,3 +79,12 @@ def test_plane_wave_step_of_a_slab_pulls_both_faces_alike(tmp_path: Path) -> Non
     assert np.isfinite(values["energy"])
     assert abs(forces[0, 2]) > 0.05
     assert forces[0, 2] == pytest.approx(-forces[1, 2], abs=0.02)
+    assert [record["name"] for record in values["attempts"]] == ["as set"]
+
+
+def test_plane_waves_that_do_not_converge_are_tried_again(tmp_path: Path) -> None:
+    slab = fcc100("Al", (1, 1, 2), vacuum=3.0)
+    inputs = {"atoms": atoms_document(slab), "setups": {"Al": "paw"}, "kpts": [2, 2, 1], "gamma": False, "cutoff": 150.0,
+              "dft": {"functional": "PBE", "smearing_eV": 0.2, "density_tolerance": 1e-2, "max_iterations": 4}}
+    with pytest.raises(ConvergenceError, match="as set: not reached in 4 .*soft mixer: not reached in 8 .*smearing schedule"):
+        plane_wave(inputs, {}, tmp_path, tmp_path / "log.txt", Store(tmp_path / "store"))

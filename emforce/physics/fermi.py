@@ -22,7 +22,16 @@ from scipy.optimize import brentq
 from scipy.special import erfc, wofz
 
 from emforce.errors import ConvergenceError, InputError
-from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates, eigenvalues, velocities
+from emforce.physics.lcao import (
+    Bloch,
+    Complexes,
+    Floats,
+    Ints,
+    LCAOMatrices,
+    eigenstates,
+    eigenvalues,
+    velocities,
+)
 from emforce.units import epsilon0
 
 #: bytes that one block of k-points may take while tables are summed
@@ -55,7 +64,7 @@ def half_mesh(mesh: tuple[int, int, int]) -> Floats:
     return (np.array(list(np.ndindex(*half))) + shift) / np.array(mesh)
 
 
-def _blocks(k: Floats, matrices: LCAOMatrices, translations: int = 0) -> Iterator[Floats]:
+def _blocks(k: Floats, matrices: Bloch, translations: int = 0) -> Iterator[Floats]:
     """Parts of k for which one complex matrix, or one Bloch phase per translation, fits into _BLOCK_BYTES."""
     size = max(1, _BLOCK_BYTES // (16 * max(matrices.n**2, len(matrices.R), translations)))
     for start in range(0, len(k), size):
@@ -105,12 +114,12 @@ class FermiSurface:
         return float(1 / np.mean(self.inverse_rho_lambda))
 
 
-def band_energies(matrices: LCAOMatrices, k: Floats) -> Floats:
+def band_energies(matrices: Bloch, k: Floats) -> Floats:
     """Band energies (nk, n), eV, at fractional k-points (nk, 3)."""
     return np.concatenate([eigenvalues(*matrices.at(part)) for part in _blocks(k, matrices)])
 
 
-def bands_and_velocities(matrices: LCAOMatrices, k: Floats) -> tuple[Floats, Floats]:
+def bands_and_velocities(matrices: Bloch, k: Floats) -> tuple[Floats, Floats]:
     """Energies (nk, n), eV, and velocities (3, nk, n), eV A, at fractional k-points."""
     energies, speeds = [], []
     for part in _blocks(k, matrices):
@@ -178,23 +187,25 @@ def fermi_surface(
 
 
 def cubic_fermi_surfaces(
-    matrices: LCAOMatrices,
+    matrices: Bloch,
     electrons: float,
     k: Floats,
     weights: Floats,
     sigmas: tuple[float, ...],
     mesh: tuple[int, int, int],
+    per_band: int = 2,
 ) -> list[FermiSurface]:
     """The sums of a cubic crystal for several widths, from inequivalent k-points (nk, 3) and their weights (sum 1).
 
-    N_ab and 1/(rho lambda) are averaged over the axes, which the point group of a cubic crystal makes exact.
+    N_ab and 1/(rho lambda) are averaged over the axes, which the point group of a cubic crystal makes exact. `per_band`:
+    electrons that a band holds at each k, 2, or 1 for bands of spinors.
     """
     energies, v = bands_and_velocities(matrices, k)
     count = len(weights)
     found = []
     for sigma in sigmas:
-        level = _weighted_fermi_energy(energies, weights, electrons, sigma)
-        surface = surface_from_bands(energies, v, level, sigma, matrices.volume, mesh, count * weights)
+        level = _weighted_fermi_energy(energies, weights, electrons * (2 / per_band), sigma)
+        surface = surface_from_bands(energies, v, level, sigma, matrices.volume, mesh, count * weights * (per_band / 2))
         isotropic = np.eye(3) * surface.n_cubic
         average = np.full(3, surface.inverse_rho_lambda.mean())
         found.append(replace(surface, n_tensor=isotropic, inverse_rho_lambda=average))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import scipy.linalg
@@ -18,6 +19,34 @@ from emforce.errors import InputError
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 Ints = NDArray[np.int64]
+
+
+class Bloch(Protocol):
+    """What bands and velocities are made of; `LCAOMatrices` is one, matrices of spinors are another."""
+
+    @property
+    def n(self) -> int:
+        """Number of orbitals in the cell."""
+        ...
+
+    @property
+    def R(self) -> Ints:
+        """(nR, 3) lattice translations."""
+        ...
+
+    @property
+    def volume(self) -> float:
+        """Cell volume, Angstrom^3."""
+        ...
+
+    def at(self, k: Floats) -> tuple[Complexes, Complexes]:
+        """H(k), S(k)."""
+        ...
+
+    def gradient(self, k: Floats, axis: int) -> tuple[Complexes, Complexes]:
+        """dH/dk, dS/dk along a Cartesian axis."""
+        ...
+
 
 #: from this size on a matrix is solved alone by LAPACK's generalized solver; smaller ones are faster in one stack
 _LARGE = 64
@@ -107,6 +136,7 @@ class LCAOMatrices:
 
 
 def _sum(phase: Complexes, a: Floats) -> Complexes:
+    """Sum over R of phase (nk, nR) times real a(R) (nR, n, n): (nk, n, n)."""
     nk, nr = phase.shape
     flat = a.reshape(nr, -1)
     out = np.empty((nk, flat.shape[1]), complex)
@@ -168,19 +198,56 @@ def real_space(
     ----------
     h_k, s_k : (N1 N2 N3, n, n) at k = (i1/N1, i2/N2, i3/N3), last index fastest, in this module's Bloch convention
     """
+    R_list, (h, s) = _nearest(cell, positions, orbitals, mesh, (h_k, s_k), (1e-12, 1e-14))
+    # Hermiticity A(-R) = A(R)^T holds up to rounding of the mesh sums; make it exact.
+    minus = _minus(R_list)
+    h = 0.5 * (h + h[minus].swapaxes(1, 2))
+    s = 0.5 * (s + s[minus].swapaxes(1, 2))
+    return LCAOMatrices(cell, positions, orbitals, R_list, h, s)
+
+
+def real_space_odd(
+    cell: Floats, positions: Floats, orbitals: Ints, mesh: tuple[int, int, int], x_k: Complexes
+) -> tuple[Ints, Floats]:
+    """R (nR, 3) and a(R) (m, nR, n, n), real, of Hermitian operators that time reversal turns round, X(-k) = -X(k)*.
+
+    X(k) = i sum_R exp(2 pi i k.R) a(R),   a(-R) = -a(R)^T. Pairs of atoms and the mesh as in `real_space`.
+
+    Parameters
+    ----------
+    x_k : (m, N1 N2 N3, n, n), m operators
+    """
+    R_list, a = _nearest(cell, positions, orbitals, mesh, tuple(-1j * x_k), (1e-14,) * len(x_k))
+    stack = np.array(a)
+    return R_list, 0.5 * (stack - stack[:, _minus(R_list)].swapaxes(2, 3))
+
+
+def _minus(R: Ints) -> list[int]:
+    """Place of -R of each R."""
+    return [int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R]
+
+
+def _nearest(
+    cell: Floats,
+    positions: Floats,
+    orbitals: Ints,
+    mesh: tuple[int, int, int],
+    stacks: tuple[Complexes, ...],
+    limits: tuple[float, ...],
+) -> tuple[Ints, list[Floats]]:
+    """A(R) of each A(k), real, by the Wigner-Seitz rule; pairs of atoms with nothing above the limits are left out."""
     mesh_v = np.array(mesh)
     grid = np.array(list(np.ndindex(*mesh)))
     k = grid / mesh_v
     inverse_phase = np.exp(-2j * np.pi * (grid @ k.T)) / len(grid)
-    n = h_k.shape[1]
-    h_r = np.real(inverse_phase @ h_k.reshape(len(grid), -1)).reshape(-1, n, n)
-    s_r = np.real(inverse_phase @ s_k.reshape(len(grid), -1)).reshape(-1, n, n)
+    n = stacks[0].shape[1]
+    folded = [np.real(inverse_phase @ a.reshape(len(grid), -1)).reshape(-1, n, n) for a in stacks]
 
     periodic = mesh_v > 1
     images = np.array(list(np.ndindex(*np.where(periodic, 5, 1)))) - np.where(periodic, 2, 0)
     candidates = grid[:, None, :] + images[None, :, :] * mesh_v  # (nR, images, 3)
     offsets = np.concatenate([[0], np.cumsum(orbitals)])
-    tables: dict[tuple[int, int, int], tuple[Floats, Floats]] = {}
+    tables: dict[tuple[int, int, int], list[Floats]] = {}
     for a in range(len(orbitals)):
         rows = slice(offsets[a], offsets[a + 1])
         for b in range(len(orbitals)):
@@ -189,22 +256,16 @@ def real_space(
             nearest = distance < distance.min(axis=1, keepdims=True) + 1e-4
             for i in range(len(grid)):
                 picks = np.flatnonzero(nearest[i])
-                if np.abs(h_r[i, rows, cols]).max() < 1e-12 and np.abs(s_r[i, rows, cols]).max() < 1e-14:
+                if all(np.abs(f[i, rows, cols]).max() < limit for f, limit in zip(folded, limits, strict=True)):
                     continue
                 for j in picks:
                     R = (int(candidates[i, j, 0]), int(candidates[i, j, 1]), int(candidates[i, j, 2]))
                     if R not in tables:
-                        tables[R] = (np.zeros((n, n)), np.zeros((n, n)))
+                        tables[R] = [np.zeros((n, n)) for _ in folded]
                         minus = (-R[0], -R[1], -R[2])
                         if minus not in tables:
-                            tables[minus] = (np.zeros((n, n)), np.zeros((n, n)))
-                    tables[R][0][rows, cols] += h_r[i, rows, cols] / len(picks)
-                    tables[R][1][rows, cols] += s_r[i, rows, cols] / len(picks)
+                            tables[minus] = [np.zeros((n, n)) for _ in folded]
+                    for table, f in zip(tables[R], folded, strict=True):
+                        table[rows, cols] += f[i, rows, cols] / len(picks)
     R_list = np.array(sorted(tables))
-    h = np.array([tables[tuple(r)][0] for r in R_list])
-    s = np.array([tables[tuple(r)][1] for r in R_list])
-    # Hermiticity A(-R) = A(R)^T holds up to rounding of the mesh sums; make it exact.
-    minus_index = [int(np.flatnonzero((R_list == -r).all(axis=1))[0]) for r in R_list]
-    h = 0.5 * (h + h[minus_index].swapaxes(1, 2))
-    s = 0.5 * (s + s[minus_index].swapaxes(1, 2))
-    return LCAOMatrices(cell, positions, orbitals, R_list, h, s)
+    return R_list, [np.array([tables[tuple(r)][m] for r in R_list]) for m in range(len(folded))]

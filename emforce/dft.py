@@ -8,7 +8,7 @@ compares with a supercell: the wrong sign passes every test of a host with one a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -254,37 +254,87 @@ def bloch_matrices(calc: Any, mesh: tuple[int, int, int]) -> tuple[Complexes, Co
     Only the matrices are built, at the fixed potential: nothing is diagonalised. H(-k) = H(k)* gives half of them.
     """
     from ase.units import Ha
+
+    grid, minus, chosen = _half_grid(mesh)
+    builder, basis, states = _states(calc, grid[chosen] / np.array(mesh))
+    make = builder.create_scf_loop().hamiltonian.create_hamiltonian_matrix_calculator(calc.dft.potential)
+    n = basis.Mmax
+    h, s = np.empty((len(grid), n, n), complex), np.empty((len(grid), n, n), complex)
+    for i, wfs in _placed(states, grid / np.array(mesh), chosen):
+        h[i] = make.calculate_matrix(wfs).data * Ha
+        s[i] = wfs.S_MM.data
+        if minus[i] != i:
+            h[minus[i]], s[minus[i]] = h[i].conj(), s[i].conj()
+    return h, s
+
+
+def _half_grid(mesh: tuple[int, int, int]) -> tuple[Any, list[int], list[int]]:
+    """Points of a full mesh (N, 3), the place of -k of each, and the places of one of each pair k, -k."""
+    grid = np.array(list(np.ndindex(*mesh)))
+    place = {tuple(g): i for i, g in enumerate(map(tuple, np.mod(-grid, mesh)))}
+    minus = [place[tuple(g)] for g in grid]
+    return grid, minus, [i for i in range(len(grid)) if i <= minus[i]]
+
+
+def _states(calc: Any, k: Floats) -> tuple[Any, Any, Any]:
+    """GPAW's builder, basis and states without coefficients at fractional k-points (nk, 3), for the potential of `calc`."""
     from gpaw.dft import Parameters
     from gpaw.new.logger import Logger
 
-    grid = np.array(list(np.ndindex(*mesh)))
-    minus = {tuple(g): i for i, g in enumerate(map(tuple, np.mod(-grid, mesh)))}
-    chosen = [i for i, g in enumerate(grid) if i <= minus[tuple(g)]]
     dft = calc.dft
     parameters = calc.params.todict()
     parameters.pop("h", None)
     parameters |= {
         "gpts": dft.density.nt_sR.desc.size,
-        "kpts": (grid / np.array(mesh))[chosen],
+        "kpts": k,
         "symmetry": {"point_group": False, "time_reversal": False},
     }
     builder = Parameters(**parameters).dft_component_builder(calc.atoms, log=Logger(None, calc.comm))
     basis = builder.create_basis_set()
-    states = builder.create_ibz_wave_functions(basis, dft.potential)
-    make = builder.create_scf_loop().hamiltonian.create_hamiltonian_matrix_calculator(dft.potential)
-    n = basis.Mmax
-    h, s = np.empty((len(grid), n, n), complex), np.empty((len(grid), n, n), complex)
+    return builder, basis, builder.create_ibz_wave_functions(basis, dft.potential)
+
+
+def _placed(states: Any, k: Floats, chosen: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    """Each of GPAW's states with its place in the mesh k (N, 3); those of all `chosen` points, once each."""
     found = 0
     for wfs in states:
-        i = chosen[int(np.flatnonzero(np.abs((grid[chosen] / np.array(mesh)) - wfs.kpt_c).max(axis=1) < 1e-9)[0])]
-        h[i] = make.calculate_matrix(wfs).data * Ha
-        s[i] = wfs.S_MM.data
-        j = minus[tuple(grid[i])]
-        if j != i:
-            h[j], s[j] = h[i].conj(), s[i].conj()
+        yield chosen[int(np.flatnonzero(np.abs(k[list(chosen)] - wfs.kpt_c).max(axis=1) < 1e-9)[0])], wfs
         found += 1
     assert found == len(chosen)
-    return h, s
+
+
+def spin_orbit_matrices(calc: Any, mesh: tuple[int, int, int]) -> tuple[Complexes, list[tuple[int, int, float]]]:
+    """Spin-orbit operator of a converged calculation in its basis, on a full Gamma-centred mesh, last index fastest.
+
+    H_SO(k) = sum_v sigma_v x X_v(k),   X_v(k) = sum_a P_a(k)^dagger (dVL_a)_v P_a(k),   P_a(k) = <p_i|Phi_M(k)>
+
+    dVL = alpha^2/4 <phi_i| (1/r) dU/dr L_v |phi_j> (hartree) inside the augmentation sphere of each atom, from GPAW's
+    gpaw.spinorbit.soc: scalar-relativistic partial waves and the spherical part of the self-consistent potential. Time reversal
+    gives X_v(-k) = -X_v(k)*.
+
+    Returns
+    -------
+    X (3, N, n, n), eV, Hermitian; and of each partial wave of the first atom (n, l, xi in eV), l > 0, n = -1 where unbound:
+    a shell in this wave alone has xi L.S
+    """
+    from ase.units import Ha
+    from gpaw.spinorbit import soc
+
+    radial = {a: soc(calc.wfs.setups[a], calc.hamiltonian.xc, d_sp) * Ha for a, d_sp in calc.density.D_asp.items()}
+    grid, minus, chosen = _half_grid(mesh)
+    _, basis, states = _states(calc, grid[chosen] / np.array(mesh))
+    x = np.zeros((3, len(grid), basis.Mmax, basis.Mmax), complex)
+    for i, wfs in _placed(states, grid / np.array(mesh), chosen):
+        for a, p in wfs.P_aMi.items():
+            x[:, i] += p.conj() @ radial[a] @ p.T
+        if minus[i] != i:
+            x[:, minus[i]] = -x[:, i].conj()
+    setup, first, shells = calc.wfs.setups[0], 0, []
+    for n, l in zip(setup.n_j, setup.l_j, strict=True):
+        if l:  # <m = -l| dV L_z |m = l> of real harmonics is i l xi/2 in size
+            shells.append((int(n), int(l), float(2 * abs(radial[0][2, first, first + 2 * l]) / l)))
+        first += 2 * l + 1
+    return x, shells
 
 
 def orbitals_per_atom(calc: Any) -> Any:

@@ -43,6 +43,7 @@ JOBS: dict[str, Job] = {
     "transport": heat_jobs.transport,
     "phonons": phonon_jobs.phonons,
     "spin_orbit": spin_orbit_jobs.spin_orbit,
+    "spin_orbit_fine": spin_orbit_jobs.fine,
 }
 
 

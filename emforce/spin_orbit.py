@@ -22,7 +22,7 @@ from emforce.materials import material
 from emforce.plan import bulk_step
 from emforce.record import HOP_AVERAGE, Host
 from emforce.settings import Settings, load_settings
-from emforce.spin_orbit_jobs import spin_orbit_step
+from emforce.spin_orbit_jobs import fine_step, spin_orbit_step
 from emforce.steps import Document, Step
 from emforce.store import Finished, Store
 from emforce.stored import Check
@@ -76,13 +76,13 @@ def compute(
     settings = load_settings(preset, overrides)
     if len(set(metals)) < len(metals):
         raise InputError("METAL", list(metals), "each metal once")
-    steps = [spin_orbit_step(bulk_step(metal, settings)) for metal in metals]
+    steps = [fine_step(spin_orbit_step(bulk_step(metal, settings))) for metal in metals]
     place = Placement(cluster, workers, tuple(metals))
     place.check()
     disk = Store(store)
     with Database(database, create=True) as rows:
         with Campaign(disk, place) as campaign:
-            failed = campaign.compute([part for step in steps for part in (step.needs["bulk"], step)])
+            failed = campaign.compute([part for step in steps for part in (*step.needs.values(), step)])
         found = [_host(metal, settings, step, disk, failed, rows) for metal, step in zip(metals, steps, strict=True)]
         for one in found:
             rows.add_host(one.host)
@@ -90,17 +90,18 @@ def compute(
 
 
 def _host(metal: str, settings: Settings, step: Step, store: Store, failed: Mapping[str, str], rows: Database) -> SpinOrbitHost:
-    parts = [store.find(one.kind, one.key) for one in (step.needs["bulk"], step)]
-    for one, part in zip((step.needs["bulk"], step), parts, strict=True):
+    found: list[Finished] = []
+    for one in (*step.needs.values(), step):
+        part = store.find(one.kind, one.key)
         if part is None:
             raise EmforceError(f"{one.title}: {failed.get(one.name, 'its output is gone from the store')}")
-    bulk, done = parts
-    assert bulk is not None and done is not None
+        found.append(part)
+    bulk, done, fine = found
     host = host_record(metal, settings, bulk)
-    document = summary(done, material(metal).structure)
+    document = summary(done, fine, material(metal).structure)
     conditions = [Condition(BY_NAME[name], "=", (value,)) for name, value in
                   (("metal", metal), ("site", HOP_AVERAGE), ("preset", host.preset), ("basis", host.basis))]
-    estimates = [found for row in rows.rows(conditions) if (found := estimate(row, document)) is not None]
+    estimates = [made for row in rows.rows(conditions) if (made := estimate(row, document)) is not None]
     bands = done.arrays("bands.npz")
     return SpinOrbitHost(
         replace(host, provenance={**host.provenance, NAME: document}), document, estimates, bands["path"],
@@ -108,19 +109,21 @@ def _host(metal: str, settings: Settings, step: Step, store: Store, failed: Mapp
     )
 
 
-def summary(done: Finished, structure: str) -> Document:
-    """The finished step as it is stored: per atom and in the units of a host's keys."""
+def summary(done: Finished, fine: Finished, structure: str) -> Document:
+    """The finished steps as they are stored: per atom and in the units of a host's keys; sums of the finer mesh."""
     values = done.values
+    both = {name: {**fine.values[name], "coarser": values[name]["served"]} for name in ("scalar", "spinor")}
     sums = {name: {
         "fermi_energy_eV": s["fermi_energy"], "dos_per_eV_atom": s["dos"], "omega_p_eV": s["plasma_energy"],
         "n_eV_angstrom2": s["n"], "rho_lambda_fohm_m2": s["rho_lambda"] / uohm_cm * 1e-3,
-    } for name, s in (("without", values["scalar"]["served"]), ("with", values["spinor"]["served"]))}
+    } for name, s in (("without", both["scalar"]["served"]), ("with", both["spinor"]["served"]))}
     check = Check("H(k) of the repeated ground state, difference", values["h_difference_eV"], MAX_DIFFERENCE_eV, unit="eV")
     if not check.passed:
         raise EmforceError(f"spin-orbit coupling: {check}; the ground state of the bulk cell could not be repeated")
     return {
-        "method": METHOD, **sums, "change": changes(values["scalar"], values["spinor"]),
-        "mesh": values["scalar"]["served"]["mesh"], "sigma_eV": values["scalar"]["served"]["sigma"],
+        "method": METHOD, **sums, "change": changes(both["scalar"], both["spinor"]),
+        "mesh": both["scalar"]["served"]["mesh"], "mesh_of_host": both["scalar"]["coarser"]["mesh"],
+        "n_of_host_mesh_eV_angstrom2": both["scalar"]["coarser"]["n"], "sigma_eV": both["scalar"]["served"]["sigma"],
         "xi_eV": {f"{n}{'spdf'[l]}": round(xi, 5) for n, l, xi in values["shells"] if n > 0},
         "levels": {name: [_level(level) for level in values["points"][name]] for name in POINTS[structure]},
         "checks": [check.document()],
@@ -209,15 +212,15 @@ def report(found: Sequence[SpinOrbitHost]) -> str:
             wind.append([f"{one.host.metal}({e['facet']}) {e['hop']}", plus_minus(e["k_wind_uohm_cm"], e["k_wind_sigma_uohm_cm"]),
                          f"{e['fermi_shift_eV']:+.3f}", f"{e['dk_de_uohm_cm_per_eV']:+.0f}",
                          f"{e['k_low_uohm_cm']:.0f} to {e['k_high_uohm_cm']:.0f}"])
-    text = [columns(hosts), "(in brackets: with the second width of delta, and on a coarser mesh)", "", columns(levels),
-            "energies relative to E_F without the coupling"]
+    text = [columns(hosts), "(in brackets: with the second width of delta, and on the coarser mesh of the host)", "",
+            columns(levels), "energies relative to E_F without the coupling"]
     if len(wind) > 1:
         text += ["", columns(wind), ESTIMATE]
     return "\n".join(text)
 
 
 def _with_spread(change: Document, name: str, factor: float, form: str) -> str:
-    """A change, and in brackets what the second width and the coarser mesh make of it."""
+    """A change, and in brackets what the second width and the host's mesh make of it."""
     served, wider, coarser = (format(factor * change[variant][name], form) for variant in ("served", "wider", "coarser"))
     return f"{served} ({wider}, {coarser})"
 

@@ -1,9 +1,11 @@
-"""The step `spin_orbit`: the spin-orbit operator of a bulk host in its local basis, and what it changes at the Fermi energy.
+"""The steps of spin-orbit coupling in a bulk host.
 
-It needs the finished step `bulk`, whose matrices it takes. The self-consistent potential is not kept there: the same calculation
-is run again (a primitive cell, seconds) and its H(k) compared with that of `bulk`. Fermi energy, density of states, N and rho
-lambda are summed with and without the coupling on the mesh on which N of `bulk` stood still, and on a coarser one, with both
-widths of the Gaussian delta.
+    spin_orbit       the operator in the local basis, levels of special points, bands, and the sums over the Fermi surface with
+                     and without it on the mesh on which N of the step `bulk` stood still, and on a coarser one
+    spin_orbit_fine  the same sums on a finer mesh: between two meshes N of W can stand still by chance
+
+The first needs the finished step `bulk`, whose matrices it takes. The self-consistent potential is not kept there: the same
+calculation is run again (a primitive cell) and its H(k) compared with that of `bulk`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from emforce.store import Finished, Store, save_arrays
 
 #: share of the points along each axis that the second mesh has
 COARSER = 0.75
+#: points of the finer mesh over those of `bulk`, and the most of them along each axis
+FINER, DENSE = 1.5, 84
 #: levels of a point are listed where they lie within this of the Fermi energy, eV (below, above)
 WINDOW = (-9.0, 6.0)
 #: inputs of the step `bulk` that fix its ground state and its matrices
@@ -32,6 +36,13 @@ def spin_orbit_step(bulk: Step) -> Step:
     """Step of the spin-orbit coupling of a planned bulk host."""
     inputs = {name: bulk.inputs[name] for name in _SHARED} | {"coarser": COARSER, "window": list(WINDOW)}
     return Step("spin_orbit", f"{bulk.inputs['symbol']} spin-orbit coupling", inputs, {"bulk": bulk}, seconds=300)
+
+
+def fine_step(first: Step) -> Step:
+    """Step of the sums on a finer mesh, after `spin_orbit_step`."""
+    inputs = {name: first.inputs[name] for name in ("atoms", "sigma", "sigma_check")} | {"finer": FINER, "dense": DENSE}
+    return Step("spin_orbit_fine", f"{first.inputs['symbol']} spin-orbit coupling, finer mesh", inputs,
+                {"bulk": first.needs["bulk"], "spin_orbit": first}, seconds=300, resources="embedding")
 
 
 def spin_orbit(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
@@ -52,8 +63,10 @@ def spin_orbit(inputs: Document, needs: Mapping[str, Finished], folder: Path, lo
     values: Document = {"h_difference_eV": difference, "iterations": again["iterations"], "mesh": before["mesh"],
                         "shells": [list(shell) for shell in shells]}
     coarse = 2 * round(0.5 * inputs["coarser"] * before["mesh"])
+    narrow, wide = inputs["sigma"], inputs["sigma_check"]
+    wanted = {"served": (before["mesh"], narrow), "wider": (before["mesh"], wide), "coarser": (coarse, narrow)}
     for name, bands, per_band in (("scalar", scalar, 2), ("spinor", crystal, 1)):
-        values[name] = _sums(bands, inputs, before["electrons"], before["mesh"], coarse, per_band)
+        values[name] = _sums(bands, inputs, before["electrons"], wanted, per_band)
     laps.end("sums")
     level = values["scalar"]["served"]["fermi_energy"]
     path, points = _special_path(inputs)
@@ -67,23 +80,35 @@ def spin_orbit(inputs: Document, needs: Mapping[str, Finished], folder: Path, lo
     return values | {"ticks": path["ticks"], "timing": laps.seconds}
 
 
+def fine(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
+    """Run the step `spin_orbit_fine`: sums "scalar" and "spinor" with both widths."""
+    before = needs["bulk"].values
+    scalar, operator = load_matrices(needs["bulk"]), needs["spin_orbit"].arrays("operator.npz")
+    crystal = SpinOrbit.along_z(scalar, operator["R"], operator["a"])
+    n = max(before["mesh"], min(2 * round(0.5 * inputs["finer"] * before["mesh"]), inputs["dense"]))
+    wanted = {"served": (n, inputs["sigma"]), "wider": (n, inputs["sigma_check"])}
+    return {name: _sums(bands, inputs, before["electrons"], wanted, per_band)
+            for name, bands, per_band in (("scalar", scalar, 2), ("spinor", crystal, 1))}
+
+
 def _difference(a: LCAOMatrices, b: LCAOMatrices) -> float:
     """Largest difference of two H(k) over a few points, eV: the second calculation is the first one."""
     k = np.random.default_rng(2).random((4, 3))
     return float(np.abs(a.at(k)[0] - b.at(k)[0]).max())
 
 
-def _sums(bands: Bloch, inputs: Document, electrons: float, mesh: int, coarse: int, per_band: int) -> Document:
-    """Sums over the Fermi surface "served", "wider" (second width) and "coarser" (second mesh)."""
+def _sums(bands: Bloch, inputs: Document, electrons: float, wanted: Mapping[str, tuple[int, float]], per_band: int) -> Document:
+    """Sums over the Fermi surface by name, for (mesh, width) each."""
     from emforce.planewave import irreducible_mesh
 
     atoms = document_atoms(inputs["atoms"])
     found: dict[str, FermiSurface] = {}
-    narrow, wide = inputs["sigma"], inputs["sigma_check"]
-    for n, sigmas in ((mesh, {"served": narrow, "wider": wide}), (coarse, {"coarser": narrow})):
+    for n in sorted({mesh for mesh, _ in wanted.values()}):
+        names = [name for name, (mesh, _) in wanted.items() if mesh == n]
         k, weights = irreducible_mesh(atoms, n)
-        surfaces = cubic_fermi_surfaces(bands, electrons, k, weights, tuple(sigmas.values()), (n, n, n), per_band)
-        found |= dict(zip(sigmas, surfaces, strict=True))
+        sigmas = tuple(wanted[name][1] for name in names)
+        surfaces = cubic_fermi_surfaces(bands, electrons, k, weights, sigmas, (n, n, n), per_band)
+        found |= dict(zip(names, surfaces, strict=True))
     return {name: {"fermi_energy": s.fermi_energy, "dos": s.dos, "n": s.n_cubic, "plasma_energy": s.plasma_energy,
                    "rho_lambda": s.rho_lambda, "sigma": s.sigma, "mesh": s.mesh[0]} for name, s in found.items()}
 
@@ -108,4 +133,4 @@ def _special_path(inputs: Document) -> tuple[Document, dict[str, np.ndarray]]:
     return {"k": k, "distance": distance, "ticks": [[at, name] for at, name in names.items()]}, points
 
 
-__all__ = ["spin_orbit", "spin_orbit_step"]
+__all__ = ["fine", "fine_step", "spin_orbit", "spin_orbit_step"]

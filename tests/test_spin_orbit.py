@@ -23,7 +23,7 @@ from emforce.physics.spin_orbit import PAULI, SpinOrbit, split_levels
 from emforce.plan import bulk_step
 from emforce.settings import load_settings
 from emforce.spin_orbit import POINTS, SpinOrbitHost, changes, documents, estimate, report, splitting, summary
-from emforce.spin_orbit_jobs import spin_orbit_step
+from emforce.spin_orbit_jobs import fine_step, spin_orbit_step
 from emforce.spin_orbit_plot import save_figure, spin_orbit_figure
 
 RANDOM = np.random.default_rng(7)
@@ -266,13 +266,19 @@ def finished(**changed) -> SimpleNamespace:
     return SimpleNamespace(values=values | changed)
 
 
+def finer() -> SimpleNamespace:
+    names = ("served", "wider")
+    return SimpleNamespace(values={"scalar": {name: sums(mesh=60) for name in names},
+                                   "spinor": {name: sums(fermi_energy=7.05, n=4.5, mesh=60) for name in names}})
+
+
 def row(**changed) -> dict:
     return {"facet": "111", "hop": "fcc-hcp", "defect": "adatom", "k_wind_uohm_cm": -100.0, "k_wind_sigma_uohm_cm": 10.0,
             "energies_eV": [-0.1, 0.0, 0.1], "k_of_energy_uohm_cm": [-90.0, -100.0, -120.0]} | changed
 
 
 def test_summary_and_estimate():
-    document = summary(finished(), "fcc")
+    document = summary(finished(), finer(), "fcc")
     assert document["change"]["served"]["n"] == pytest.approx(-0.1) and tuple(document["levels"]) == POINTS["fcc"]
     assert document["change"]["served"]["fermi_energy_eV"] == pytest.approx(0.05)
     assert document["xi_eV"] == {"5d": 0.64}, "unbound partial waves are no shells"
@@ -285,7 +291,7 @@ def test_summary_and_estimate():
     for blank in ({"energies_eV": None}, {"k_wind_uohm_cm": None}, {"energies_eV": [-0.2, -0.1, 0.0]}):
         assert estimate(row(**blank), document) is None, "nothing is extrapolated"
     with pytest.raises(EmforceError, match="repeated"):
-        summary(finished(h_difference_eV=0.1), "fcc")
+        summary(finished(h_difference_eV=0.1), finer(), "fcc")
 
 
 def test_changes_keep_the_variants():
@@ -296,7 +302,7 @@ def test_changes_keep_the_variants():
 
 
 def one_host(**changed) -> SpinOrbitHost:
-    document = summary(finished(), "fcc")
+    document = summary(finished(), finer(), "fcc")
     host = synthetic.host(facet="bulk")
     path = np.array([0.0, 1.0, 1.0, 2.0])
     bands = np.array([[-1.0, 1.0]] * 4)
@@ -327,9 +333,9 @@ def test_a_host_keeps_its_spin_orbit_coupling_when_it_is_written_again(tmp_path)
         database.add_host(synthetic.host(facet="bulk", fermi_energy_eV=7.2))
         (newest,) = database.hosts()
         assert newest.fermi_energy_eV == 7.2 and newest.provenance["spin_orbit"] == one.document
-        newer = one.document | {"mesh": 60}
+        newer = one.document | {"mesh": 70}
         database.add_host(replace(newest, provenance={**newest.provenance, "spin_orbit": newer}))
-        assert database.hosts()[0].provenance["spin_orbit"]["mesh"] == 60
+        assert database.hosts()[0].provenance["spin_orbit"]["mesh"] == 70
         database.add_host(synthetic.host(facet="bulk", metal="W"))
         assert "spin_orbit" not in database.hosts(metal="W")[0].provenance
 
@@ -338,6 +344,7 @@ def test_the_step_rests_on_the_bulk_host():
     bulk_host = bulk_step("Au", load_settings("quick", {}))
     step = spin_orbit_step(bulk_host)
     assert step.needs == {"bulk": bulk_host} and step.inputs["grid"] == bulk_host.inputs["grid"]
+    assert dict(fine_step(step).needs) == {"bulk": bulk_host, "spin_orbit": step}
     other = spin_orbit_step(bulk_step("Au", load_settings("quick", {"host.sigma_eV": 0.1})))
     assert step.key != other.key
 

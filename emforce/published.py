@@ -3,6 +3,7 @@
     results/README.md     values of each hop at one temperature, provenance and cost of each row, checks
     results/hops.csv      one line per hop: the best that is stored about it (`emforce query --best`), all keys
     results/verdict.csv   `emforce verdict`: computed against observed direction, term by term
+    results/comparison.csv  `emforce compare`: computed against published values, one line each
 
 All of it is made from the database, nothing is typed in.
 """
@@ -17,6 +18,8 @@ from typing import Any
 
 from .audit import audit
 from .best import GROUPS, Hops, best_rows, holds
+from .comparison import MEMORY, Comparison, as_markdown, compare
+from .comparison import as_csv as comparison_csv
 from .database import Database
 from .errors import InputError
 from .models.verdict import findings
@@ -43,7 +46,7 @@ _VALUES = (
 
 
 def write(database: Database, folder: Path, temperature_K: float = 300.0) -> list[Path]:
-    """Write README.md, hops.csv and verdict.csv into a folder; returns the files.
+    """Write README.md, hops.csv, comparison.csv and verdict.csv into a folder; returns the files.
 
     Raises
     ------
@@ -57,10 +60,14 @@ def write(database: Database, folder: Path, temperature_K: float = 300.0) -> lis
     hops = _evaluated(best, hosts, temperature_K)
     current = [row for row in rows if row["standing"] == "current" and row["site"] == HOP_AVERAGE]
     verdicts, _ = findings(best, hosts, WireQuestion((temperature_K,), (10.0, 3.0)))
+    compared, notes = compare(database, (), temperature_K)
     text = "\n".join([
-        *_head(temperature_K), *_values(hops), "", *_origins(current), "", *_reasons(database.rows([], everything=True)),
+        *_head(temperature_K), *_values(hops), "", *_compared(compared, notes), *_origins(current), "",
+        *_reasons(database.rows([], everything=True)),
         *_checks(database)])
     files = {"README.md": text + "\n", "hops.csv": as_csv(hops) + "\n"}
+    if compared:
+        files["comparison.csv"] = comparison_csv(compared) + "\n"
     if verdicts:
         files["verdict.csv"] = documents_csv([f.document() for f in verdicts]) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +107,8 @@ def _head(temperature_K: float) -> list[str]:
         "# Results",
         "",
         "Written by `workflows/publish.py` from `emforce.db`; nothing here is typed in. `hops.csv`: the same for programs, all "
-        "keys (docs/keys.md). `verdict.csv`: computed against observed direction. Figures: `figures/`. What it means: "
+        "keys (docs/keys.md). `verdict.csv`: computed against observed direction. `comparison.csv`: computed against published "
+        "values. Figures: `figures/`. What it means: "
         "docs/results.md.",
         "",
         "Z > 0, K > 0: along the electric field, against the electrons (upwind). Q > 0: towards the cold end. ± one standard "
@@ -130,6 +138,21 @@ def _cell(row: Mapping[str, Any], column: tuple[str, str, str, tuple[str, str] |
     if ends and row.get(ends[0]) is not None and row.get(ends[1]) is not None:
         return f"{row[ends[0]]:.3g} to {row[ends[1]]:.3g}"
     return ""
+
+
+def _compared(found: Sequence[Comparison], notes: Sequence[str]) -> list[str]:
+    """Every computed value beside every published one of the same thing."""
+    if not found:
+        return []
+    lines = ["## Computed against published", "",
+             "`emforce compare`; the same for programs: `comparison.csv`. Of the same metal, facet, defect, hop and mover. In σ: "
+             "the difference over the combined standard uncertainty, for D0 and D in their logarithm; \"computed alone\": the "
+             "source states none, so that this is an upper bound. \"Not comparable\": another quantity or another place. A value "
+             f"{MEMORY} has a column of its own, and no verdict rests on it.", "",
+             as_markdown(found), ""]
+    if notes:
+        lines += ["Published values of hops that are not in the database:", "", *(f"- {note}" for note in notes), ""]
+    return lines
 
 
 def _origins(rows: Sequence[Document]) -> list[str]:

@@ -169,12 +169,9 @@ def pairs(
         row = ours.get(hop_of(theirs))
         if row is None:
             continue
-        low, high = theirs["reported_low_K"], theirs["reported_high_K"]
-        T = temperature_K
-        if low is not None and high is not None and not low <= T <= high:
-            T = (low + high) / 2
-        reported = {**theirs, **_at(theirs, T, None, notes)}
-        computed = _at(row, T, host_of(row, hosts), notes if reported["z_star"] is not None else [])
+        T = reported_temperature(theirs, temperature_K)
+        reported = {**theirs, **values_at(theirs, T, None, notes)}
+        computed = values_at(row, T, host_of(row, hosts), notes if reported["z_star"] is not None else [])
         for quantity in PARITY:
             if quantity == "q_star_eV" and row["q_condition"] != theirs["q_condition"]:
                 continue
@@ -183,6 +180,26 @@ def pairs(
                 found.append(Pair(quantity, names[hop_of(row)], str(theirs["source"]), str(theirs["kinetics_condition"]),
                                   T if quantity in _EVALUATED else None, here, there))
     return found, notes
+
+
+def values_at(row: Document, temperature_K: float, host: Mapping[str, Any] | None, notes: list[str]) -> Document:
+    """A row at a temperature; where its resistivity is not known, or it has molten, what needs none is left, and a note."""
+    try:
+        return evaluate(row, Situation(temperature_K), host)
+    except InputError as error:
+        notes.append(f"Z* of {row['metal']} {row['defect']} at {temperature_K:g} K: {error}")
+    try:
+        return evaluate({**row, "k_wind_uohm_cm": None, "k_wind_sigma_uohm_cm": None}, Situation(temperature_K), host)
+    except InputError:
+        return dict.fromkeys(_EVALUATED)
+
+
+def reported_temperature(theirs: Mapping[str, Any], temperature_K: float) -> float:
+    """The temperature asked for where a published row holds at it, else the middle of its temperatures."""
+    low, high = theirs["reported_low_K"], theirs["reported_high_K"]
+    if low is None or high is None or low <= temperature_K <= high:
+        return temperature_K
+    return float(low + high) / 2
 
 
 def sigma_shares(rows: Sequence[Document], name: str) -> list[Shares]:
@@ -210,18 +227,6 @@ def sigma_shares(rows: Sequence[Document], name: str) -> list[Shares]:
 
 def _verified(published: Iterable[Document]) -> list[Document]:
     return [row for row in published if row["status"] == "literature"]
-
-
-def _at(row: Document, temperature_K: float, host: Mapping[str, Any] | None, notes: list[str]) -> Document:
-    """A row at a temperature; where its resistivity is not known, or it has molten, what needs none is left, and a note."""
-    try:
-        return evaluate(row, Situation(temperature_K), host)
-    except InputError as error:
-        notes.append(f"Z* of {row['metal']} {row['defect']} at {temperature_K:g} K: {error}")
-    try:
-        return evaluate({**row, "k_wind_uohm_cm": None, "k_wind_sigma_uohm_cm": None}, Situation(temperature_K), host)
-    except InputError:
-        return dict.fromkeys(_EVALUATED)
 
 
 def _screened(
@@ -324,4 +329,4 @@ def _ends(values: Document, quantity: str) -> tuple[float, float, float] | None:
 
 
 __all__ = ["COMPUTED", "PARITY", "Pair", "Point", "Screened", "Shares", "forces", "merits", "names_of", "pairs",
-           "sigma_shares"]
+           "reported_temperature", "sigma_shares", "values_at"]

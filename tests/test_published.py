@@ -40,7 +40,7 @@ def test_values_and_reasons_are_those_of_the_database(db, tmp_path):
         files = {path.name: path.read_text(encoding="utf-8") for path in write(database, tmp_path / "out", 400.0)}
         hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
         hops = Hops(tuple(best_rows(database.rows([]))), hosts).at(400.0)
-    assert set(files) == {"README.md", "hops.csv", "verdict.csv"}
+    assert set(files) == {"README.md", "hops.csv", "comparison.csv", "verdict.csv"}
     assert len(hops) == 2
     for row in hops:
         for name in ("k_wind_uohm_cm", "z_direct", "z_star"):
@@ -76,7 +76,8 @@ def test_recipe_writes_and_refuses(db, tmp_path, monkeypatch, capsys):
     assert code == 2 and printed.err.count("\n") == 1 and "5000" in printed.err
     assert not (tmp_path / "out").exists()
     code, printed = run()
-    assert code == 0 and [Path(line).name for line in printed.out.splitlines()] == ["README.md", "hops.csv", "verdict.csv"]
+    names = [Path(line).name for line in printed.out.splitlines()]
+    assert code == 0 and names == ["README.md", "hops.csv", "comparison.csv", "verdict.csv"]
 
 
 def test_an_empty_database_is_refused(tmp_path):

@@ -11,10 +11,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from scipy import constants
-
 from emforce import recipe
 from emforce.campaign import Campaign
+from emforce.comparison import DOS_OF_GAMMA
 from emforce.database import Database
 from emforce.evaluate import rho_lambda
 from emforce.hop_records import host_record
@@ -24,8 +23,6 @@ from emforce.record import preset_label
 from emforce.store import Store
 from emforce.tables import columns, plus_minus
 
-#: D(E_F) per eV and atom of gamma in mJ/(mol K2): gamma = (pi k_B)^2 N_A D/3
-DOS_OF_GAMMA = 3e-3 * constants.e / (constants.N_A * (constants.pi * constants.k) ** 2)
 HEADS = ["metal", "a (Å)", "DOS (1/eV)", "from γ", "ħω_p (eV)", "ρλ (fΩ m²)", "published",
          "DOS, ω_p off plane waves", "band rms (eV)", "status"]
 

@@ -1,9 +1,9 @@
-"""Publish the data set: results/README.md, hops.csv and verdict.csv from the database.
+"""Publish the data set: results/README.md, hops.csv, comparison.csv and verdict.csv from the database.
 
     .venv/bin/python workflows/publish.py [--db results/emforce.db] [--out results] [--temperature 300]
 
 Every value is written beside its uncertainty, every row beside the command that computes it again, the commit it was computed
-with and its cost; rows that failed are listed with their reason.
+with and its cost, and beside what is published about the same quantity; rows that failed are listed with their reason.
 """
 
 from __future__ import annotations

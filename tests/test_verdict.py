@@ -14,7 +14,7 @@ from emforce import cli
 from emforce.best import best_rows
 from emforce.database import Database
 from emforce.errors import InputError
-from emforce.models.verdict import DECIDED, findings
+from emforce.models.verdict import DECIDED, _turns, findings
 from emforce.models.verdict_plot import headline_figure
 from emforce.wire_analysis import WireQuestion
 
@@ -108,7 +108,7 @@ def test_formats_hold_the_same(capsys, db):
     assert len(printed().splitlines()) == len(rows) + 2
     markdown = printed("--format", "markdown").splitlines()
     assert len(markdown) == len(rows) + 2
-    assert {line.count("|") for line in markdown} == {10}
+    assert {line.count("|") for line in markdown} == {11}
     warm = json.loads(printed("metal=W", "-T", "400", "600", "--format", "json"))
     assert {row["temperature_K"] for row in warm} == {400.0, 600.0}
 
@@ -151,3 +151,21 @@ def test_headline_says_what_is_missing(capsys, tmp_path):
     db = wire_rows.write(tmp_path / "b.db", metal="Al", species="Al")
     assert cli.main(["plot", "--db", db, "--kind", "headline", "--out", str(tmp_path)]) == 1
     assert "no headline to draw" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("forces, direct, where", [
+    ((30.0, 20.0, 10.0, 0.0, -10.0), 0.0, 0.1),       # straight: where it is zero
+    ((30.0, 25.0, 20.0, -20.0, -30.0), 0.0, 0.05),    # half way between two energies
+    ((-5.0, 15.0, 20.0, 15.0, -45.0), 0.0, 0.125),    # the nearer of two: -0.175 and +0.125
+    ((30.0, 25.0, 20.0, 15.0, 10.0), 0.0, None),
+    ((30.0, 20.0, 10.0, 0.0, -10.0), 2.0, 0.2),       # Z_direct 2 against K/rho = -2 at rho = 5
+])  # fmt: skip
+def test_shift_of_the_fermi_energy_that_turns_the_sign(forces, direct, where):
+    row = {"energies_eV": [-0.2, -0.1, 0.0, 0.1, 0.2], "k_of_energy_uohm_cm": list(forces)}
+    turns, reach = _turns(row, 5.0, direct)
+    assert reach == pytest.approx(0.2)
+    assert turns == (None if where is None else pytest.approx(where))
+
+
+def test_rows_without_energies_say_nothing_of_the_fermi_energy():
+    assert _turns({"energies_eV": None, "k_of_energy_uohm_cm": None}, 5.0, 0.0) == (None, None)

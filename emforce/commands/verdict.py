@@ -65,7 +65,8 @@ def _verdict(options: argparse.Namespace) -> int:
 def _as_table(found: Sequence[Finding], markdown: bool) -> str:
     from ..tables import columns, plus_minus
 
-    heads = ["hop", "observed", "T (K)", "d (nm)", "term", "value", "P(as observed)", "verdict", "largest uncertainty"]
+    heads = ["hop", "observed", "T (K)", "d (nm)", "term", "value", "P(as observed)", "verdict", "largest uncertainty",
+             "sign turns at E_F + (eV)"]
     table = [heads]
     for f in found:
         value = f"{f.low:.3g} to {f.high:.3g}" if f.value is None or f.sigma is None else plus_minus(f.value, f.sigma)
@@ -74,11 +75,17 @@ def _as_table(found: Sequence[Finding], markdown: bool) -> str:
             chance = f"{chance} to {_chance(f.probability_high)}"
         diameter = "any" if f.term == "direct" else "bulk" if f.diameter_nm is None else f"{f.diameter_nm:g}"
         table.append([f"{f.metal}({f.facet}) {f.hop}", f.observed, f"{f.temperature_K:g}", diameter,
-                      _TERMS[f.term, f.direct_model], value, chance, f.verdict, f.largest_part])
+                      _TERMS[f.term, f.direct_model], value, chance, f.verdict, f.largest_part, _turning(f)])
     if not markdown:
         return columns(table)
     lines = ["| " + " | ".join(line) + " |" for line in table]
     return "\n".join([lines[0], "|" + " --- |" * len(heads), *lines[1:]])
+
+
+def _turning(f: Finding) -> str:
+    if f.turns_at_eV is not None:
+        return f"{f.turns_at_eV:+.2f}"
+    return "" if f.reach_eV is None else f"not within {f.reach_eV:g}"
 
 
 def _chance(probability: float) -> str:

@@ -21,6 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..errors import InputError
 from ..evaluate import DIRECT_MODELS, host_of
 from ..physics.valence import Estimate, probability_positive
@@ -50,6 +52,8 @@ class Finding:
     value, sigma : None where the direct part is an interval
     probability_low, probability_high : that the sign is the observed one; equal where there is a value
     largest_part : name of the largest part of the uncertainty, with its share of the variance; "" where unknown
+    turns_at_eV : the smallest shift of E_F, either way, that turns the sign, from the stored K(E); None: none within the
+        stored energies, or the term has no value or no K(E). `reach_eV` : how far the stored energies go, both ways
     """
 
     metal: str
@@ -68,6 +72,8 @@ class Finding:
     probability_low: float
     probability_high: float
     largest_part: str
+    turns_at_eV: float | None = None
+    reach_eV: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -120,7 +126,7 @@ def _of_hop(row: Mapping[str, Any], wires: Sequence[Document]) -> Iterator[Findi
         wind = Estimate(wire["z_wind"], wire["z_wind_sigma"] or 0.0)
         rho, model = wire["rho_uohm_cm"], wire["direct_model"]
         if model == "none":
-            yield _finding(row, wire, ("wind", ""), (wind, wind), _largest(_wind_parts(row, rho)))
+            yield _finding(row, wire, ("wind", ""), (wind, wind), _largest(_wind_parts(row, rho)), _turns(row, rho, 0.0))
             continue
         computed = model == "dft"
         ends = _direct_ends(row, wire)
@@ -131,7 +137,8 @@ def _of_hop(row: Mapping[str, Any], wires: Sequence[Document]) -> Iterator[Findi
             yield _finding(row, {**wire, "wire_diameter_nm": None}, ("direct", "dft"), ends, _largest(_direct_parts(row)))
         totals = [Estimate(end.value + wind.value, math.hypot(end.sigma, wind.sigma)) for end in ends]
         parts = _wind_parts(row, rho) | (_direct_parts(row) if computed else {})
-        yield _finding(row, wire, ("total", model), (totals[0], totals[1]), _largest(parts))
+        turns = _turns(row, rho, ends[0].value) if ends[0] == ends[1] else (None, None)
+        yield _finding(row, wire, ("total", model), (totals[0], totals[1]), _largest(parts), turns)
 
 
 def _direct_ends(row: Mapping[str, Any], wire: Document) -> tuple[Estimate, Estimate] | None:
@@ -146,7 +153,8 @@ def _direct_ends(row: Mapping[str, Any], wire: Document) -> tuple[Estimate, Esti
 
 
 def _finding(
-    row: Mapping[str, Any], wire: Document, which: tuple[str, str], ends: tuple[Estimate, Estimate], largest: str
+    row: Mapping[str, Any], wire: Document, which: tuple[str, str], ends: tuple[Estimate, Estimate], largest: str,
+    turns: tuple[float | None, float | None] = (None, None),
 ) -> Finding:
     observed = OBSERVED[row["metal"]]
     chances = sorted(probability_positive(end) if observed == "upwind" else 1 - probability_positive(end) for end in ends)
@@ -157,7 +165,19 @@ def _finding(
         low=min(e.value - e.sigma for e in ends), high=max(e.value + e.sigma for e in ends),
         value=ends[0].value if one else None, sigma=ends[0].sigma if one else None,
         probability_low=chances[0], probability_high=chances[1], largest_part=largest,
+        turns_at_eV=turns[0], reach_eV=turns[1],
     )  # fmt: skip
+
+
+def _turns(row: Mapping[str, Any], rho_uohm_cm: float, direct: float) -> tuple[float | None, float | None]:
+    """Where Z_direct + K(E)/rho changes its sign next to E_F, by straight lines between the stored energies, and their reach."""
+    energies, forces = row.get("energies_eV"), row.get("k_of_energy_uohm_cm")
+    if energies is None or forces is None or len(energies) < 2:
+        return None, None
+    e, z = np.asarray(energies, dtype=float), direct + np.asarray(forces, dtype=float) / rho_uohm_cm
+    crossings = [a + (b - a) * y / (y - z_b) for a, b, y, z_b in zip(e, e[1:], z, z[1:], strict=False) if y * z_b < 0]
+    crossings += [float(x) for x in e[z == 0]]
+    return (float(min(crossings, key=abs)) if crossings else None), float(min(-e[0], e[-1]))
 
 
 def _wind_parts(row: Mapping[str, Any], rho_uohm_cm: float) -> dict[str, float]:

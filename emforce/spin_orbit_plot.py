@@ -52,7 +52,7 @@ def _words(found: Sequence[SpinOrbitHost]) -> str:
     for one in found:
         c = one.document["change"]["served"]
         parts.append(f"{one.host.metal}: E_F {1000 * c['fermi_energy_eV']:+.0f} meV, DOS(E_F) {100 * c['dos']:+.1f} %, "
-                     f"N {100 * c['n']:+.1f} %.")
+                     f"N {100 * c['n']:+.1f} %.".replace(" -", " −"))
     return " ".join([*parts, "Spin–orbit coupling at the scalar-relativistic potential, not self-consistent."])
 
 

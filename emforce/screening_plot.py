@@ -191,7 +191,7 @@ def _missing(panels: Iterable[Sequence[Shares]]) -> list[str]:
 
 
 def _part_name(part: str) -> str:
-    return part.replace("_", " ").replace("fermi", "Fermi")
+    return part.replace("_", " ").replace("fermi", "Fermi").replace("seebeck", "Seebeck")
 
 
 def _origin(pair: Pair) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: kinds of figure (docs/plots.md); those of `emforce.plot`, `emforce.valence_plot` and `emforce.screening_plot`
 PLOTS = ("headline", "hop", "wind", "host", "bars", "wire", "tau", "force", "merit", "heat", "heat-terms", "parity", "sigma",
-         "phonons", "path", "diffusion")
+         "uncertainty", "phonons", "path", "diffusion")
 _KINDS = """\
 kinds:
   headline Z_direct, Z_wind and Z* of the metals whose drift was observed, in bulk and in a thin wire
@@ -50,6 +50,7 @@ kinds:
   heat-terms  its terms with uncertainties and published values, and the Seebeck coefficient of the host
   parity   computed against published
   sigma    parts of the uncertainty per hop
+  uncertainty  a figure per metal: parts of the uncertainty of each quantity, and K at other energies and settings
   phonons  phonon bands of the bulk hosts
   path     energy and wind force along each hop
   diffusion D(T) of the hops against published ones
@@ -165,7 +166,15 @@ class _Drawing:
         ------
         NothingToDraw : the rows hold nothing for it
         """
-        from .. import heat_plot, kinetics_plot, phonon_plot, plot, screening_plot, valence_plot
+        from .. import (
+            heat_plot,
+            kinetics_plot,
+            phonon_plot,
+            plot,
+            screening_plot,
+            uncertainty_plot,
+            valence_plot,
+        )
 
         if kind in valence_plot.KINDS:
             return valence_plot.figures(self.rows, self.hosts, [kind], self.kelvins[0], self.published)
@@ -179,6 +188,8 @@ class _Drawing:
             return [(verdict_plot.headline_figure(best_rows(self.rows), self.hosts, self.kelvins[0]), verdict_plot.STEM)]
         if kind in heat_plot.KINDS:
             return [(heat_plot.terms_figure(self.rows), heat_plot.KINDS[kind])]
+        if kind in uncertainty_plot.KINDS:
+            return uncertainty_plot.uncertainty_figures(self.rows, self.kelvins[0])
         if kind == "path":
             return kinetics_plot.path_figures(self.rows)
         if kind == "diffusion":

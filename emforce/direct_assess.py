@@ -8,11 +8,13 @@ of its sigma, a part that was not estimated being nan:
     limit      change of Z_direct when the polynomial in hbar/tau that finds the limit loses its last power, or the data the
                smallest or the largest hbar/tau
     region, frequencies, fermi_energy    change of Z - tau m, each with its own m, at the middle hbar/tau, where a run varies them
+    edge        the same where the orbitals of the region carry the host's couplings beyond its edge (physics/carried.py), in
+                place of losing what is changed there
     basis      relative error of the host against plane waves, as for K, times |Z_direct|
     path       (hop average only) as for K
 
-Where the drift, the region or the frequencies leave more open than |Z_direct| there is no single value: the interval Z_direct -+
-sigma is served.
+Where the drift, the region, its edge or the frequencies leave more open than |Z_direct| there is no single value: the interval
+Z_direct -+ sigma is served.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ NAN = math.nan
 #: hbar/tau of metals between room temperature and 1000 K is 0.05 to 0.25 eV
 DRIFT_RANGE_eV = 0.25
 #: what a sigma of Z_direct leaves out unless a run varies it
-NOT_ESTIMATED = ("fermi_energy", "smearing", "region", "frequencies", "layers", "geometry")
+NOT_ESTIMATED = ("fermi_energy", "smearing", "region", "edge", "frequencies", "layers", "geometry")
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class DirectValue:
     @property
     def is_interval(self) -> bool:
         """Whether drift or numerical parts exceed the value."""
-        numerical = [self.parts.get(name, NAN) for name in ("region", "frequencies")]
+        numerical = [self.parts.get(name, NAN) for name in ("region", "edge", "frequencies")]
         return not max(self.parts["drift"], *(p for p in numerical if not math.isnan(p)), 0.0) <= abs(self.value)
 
     def fields(self) -> dict[str, Any]:

@@ -16,14 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from emforce.embedding_jobs import defect_geometry, image_perturbation, nulls, shift_between
+from emforce.embedding_jobs import defect_geometry, image_perturbation, load_tables, nulls, shift_between
 from emforce.ground_state_jobs import dft_settings
+from emforce.physics.carried import carried
 from emforce.physics.direct import Accuracy, embedded_mover, embedded_responses, split
 from emforce.physics.direct_embedding import EmbeddedMover, Host
 from emforce.physics.embedding import RegionSites
 from emforce.physics.lcao import Floats
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import Connection
+from emforce.physics.wind import wind
 from emforce.steps import Document, Laps, document_atoms, load_matrices
 from emforce.store import Finished, Store, save_arrays
 
@@ -114,14 +116,22 @@ def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log:
     accuracy = Accuracy((x, y, z), inputs["radius"], sigma=inputs["sigma"])
     if "explicit" in inputs:
         accuracy = replace(accuracy, explicit=int(inputs["explicit"]), path=FINE_PATH)
-    found = embedded_responses(host, movers, level, inputs["omega"], accuracy, inputs["omega"])
+    same = [carried(mover, host, inputs["radius"]) for mover in movers] if "edge" in inputs else []
+    found = embedded_responses(host, [*movers, *same], level, inputs["omega"], accuracy, inputs["omega"])
+    edge: list[Document] = [{} for _ in movers]
+    if same:
+        tables = next(t for t in load_tables(needs["tables"]) if t.sigma == inputs["sigma"])
+        centre = int(np.abs(tables.energies - level).argmin())
+        smooth = [response.total - wind(tables, centre, thick.offsets, m.perturbation, inputs["radius"], mapping, shift).m
+                  / inputs["omega"] for m, (response, _) in zip([*movers, *same], found, strict=True)]
+        edge = [{"edge": nulls(there - here)} for here, there in zip(smooth, smooth[len(movers):], strict=False)]
     laps.end("response")
     return {
         "omega": inputs["omega"],
         "fermi_energy": level,
         "images": [
-            {name: nulls(getattr(r, name)) for name in ("total", "static", "surface", "sea")} | {"condition": condition}
-            for r, condition in found
+            {name: nulls(getattr(r, name)) for name in ("total", "static", "surface", "sea")} | {"condition": condition} | more
+            for (r, condition), more in zip(found, edge, strict=False)
         ],
         "timing": laps.seconds,
     }
@@ -152,6 +162,8 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
                                                - base + m / middle)}
             for v in inputs["variations"]
         ]
+        if inputs.get("edge"):
+            entry["variations"].append({"part": "edge", "change": needs[inputs["middle"]].values["images"][i]["edge"]})
         images.append(entry)
     return {"omegas": omegas.tolist(), "fermi_energy": runs[0]["fermi_energy"], "images": images}
 

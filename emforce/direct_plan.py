@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from emforce.settings import Direct
 from emforce.steps import Document, Step
 
+#: whose couplings an embedding keeps outside the supercell
+COUPLINGS = "new orbitals, and those of atoms that left their site, with all host sites in the region"
+
 
 @dataclass(frozen=True)
 class DirectHop:
@@ -50,8 +53,9 @@ def direct_step(hop: DirectHop, settings: Direct) -> Step:
         needs["thick"] = thick
     needs |= _movers(hop, own)
     omegas = settings.omegas_eV
-    responses = {f"response {omega:g}": _response(hop, needs, {"omega": omega}) for omega in omegas}
     middle = sorted(omegas)[len(omegas) // 2]
+    edge = {middle: {"edge": "carried"}} if "edge" in settings.vary else {}
+    responses = {f"response {omega:g}": _response(hop, needs, {"omega": omega}, edge.get(omega, {})) for omega in omegas}
     varied, entries = {}, []
     for part, change, place in _variations(hop, settings):
         name = f"{part} {next(iter(change.values())):g}"
@@ -60,7 +64,7 @@ def direct_step(hop: DirectHop, settings: Direct) -> Step:
     embedded = {f"wind {n}": step for n, step in enumerate(hop.embedded)}
     served = [0, list(hop.energies).index(0.0)]
     inputs = {"responses": list(responses), "wind": list(embedded), "served": served, "variations": entries,
-              "middle": f"response {middle:g}"}
+              "middle": f"response {middle:g}", "edge": bool(edge)}
     return Step("direct", f"{hop.title} direct valence", inputs, responses | varied | embedded, seconds=0.1, resources="light")
 
 
@@ -83,15 +87,17 @@ def _movers(hop: DirectHop, own: Step) -> dict[str, Step]:
     movers = {}
     for image, label in zip(hop.images, hop.labels, strict=True):
         used = [image["name"], *(name for signs in image["displaced"].values() for name in signs.values())]
-        inputs = hop.common | {"image": image, "reach": hop.embedding["radii"][0]}
+        inputs = hop.common | {"image": image, "reach": hop.embedding["radii"][0], "couplings": COUPLINGS}
         movers[f"mover {image['name']}"] = Step("mover", f"{hop.title} {label}: dipoles of the moving atom", inputs,
                                                {n: hop.needs[n] for n in ("host", *used)} | {"dipoles": own},
                                                seconds=0.4 * len(image["atoms"]["symbols"]), resources="embedding")
     return movers
 
 
-def _response(hop: DirectHop, needs: Mapping[str, Step], change: Mapping[str, float]) -> Step:
-    """Response of all images; `change` is what differs from the served radius and level, and the omega."""
+def _response(
+    hop: DirectHop, needs: Mapping[str, Step], change: Mapping[str, float], more: Mapping[str, str] | None = None
+) -> Step:
+    """Response of all images; `change` is what differs from the served radius and level, and the omega, `more` what is added."""
     inputs = {
         "omega": 0.0,
         "mesh": hop.embedding["mesh"],
@@ -100,7 +106,7 @@ def _response(hop: DirectHop, needs: Mapping[str, Step], change: Mapping[str, fl
         "axes": list(hop.axes),
         "movers": [name for name in needs if name.startswith("mover ")],
         "sigma": hop.embedding["sigmas"][0],
-    } | dict(change)
+    } | dict(change) | dict(more or {})
     words = ", ".join(f"{name} {value:g}" for name, value in change.items() if name != "omega")
     title = f"{hop.title} response at {inputs['omega']:g} eV" + (f", {words}" if words else "")
     return Step("response", title, inputs, needs, seconds=15.0 * len(hop.images), resources="embedding")

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk as bulk_cell
 
-from emforce.direct_plan import DirectHop, direct_step
+from emforce.direct_plan import COUPLINGS, DirectHop, direct_step
 from emforce.embedding_jobs import defect_geometry, region_translations
 from emforce.hop import FloatArray, Hop, Image, frozen_atoms
 from emforce.materials import material
@@ -275,7 +275,7 @@ def wind_step(
                 "image": image,
                 "atoms": wanted["atoms"],
                 "radii": wanted["radii"],
-                "couplings": "new orbitals with all host sites in the region",
+                "couplings": COUPLINGS,
                 "variations": "at the Fermi energy",
             }, own, seconds=1.0 + 0.05 * len(hop_image.atoms) * (len(settings.embedding.energies_eV) if wanted["window"] else 1),
                 resources="embedding")

@@ -230,7 +230,7 @@ _POSITIVE = {"force_tolerance_eV_per_A", "symmetry_tolerance_A", "plane_wave_cut
              "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}
-_CHOICES = {"directions": ("hop", "all"), "vary": ("region", "frequencies", "fermi_energy")}
+_CHOICES = {"directions": ("hop", "all"), "vary": ("region", "edge", "frequencies", "fermi_energy")}
 _COUNTS = {"shells", "newton_steps", "plane_wave_layers"}  # whole numbers that may be 0
 
 

@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("physics.perturbation",),
     ("physics.wind", "physics.scattering", "physics.wire"),
     ("physics.direct_embedding",),
+    ("physics.carried",),
     ("physics.direct",),
     ("physics.valence",),
     ("physics.heat", "physics.force_constants", "physics.vineyard"),

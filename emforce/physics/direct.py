@@ -26,7 +26,7 @@ from emforce.physics.direct_embedding import (
 from emforce.physics.embedding import RegionSites, site_orbitals, site_translations
 from emforce.physics.fermi import band_energies, half_mesh
 from emforce.physics.lcao import Floats, Ints, LCAOMatrices
-from emforce.physics.perturbation import DefectGeometry, Perturbation, nearest_images, outer_copies
+from emforce.physics.perturbation import DefectGeometry, Perturbation, left_site, nearest_images, outer_copies
 from emforce.physics.position import Connection
 from emforce.physics.response_kernel import SPINS, Response, frequencies
 
@@ -96,10 +96,14 @@ def embedded_mover(
     # other periodic images of the mover stay where they are
     still = ((labels.atoms == geometry.mover) & labels.cells.any(axis=1))[label]
     moves = known & ~(still[:, None] | still[None, :])
-    # two host sites are changed inside the cell only, as in the perturbation
+    # two host sites are changed inside the cell only, but for those whose atom left, as in the perturbation
     outer = (label >= on_site) & (label < count)
     unchanged = np.zeros(known.shape, bool)
     unchanged[:n0, :n0] = outer[:n0, None] | outer[None, :n0]
+    left = left_site(geometry)[labels.atoms][label]
+    inner, copies = left & (label < on_site), left & outer
+    unchanged &= ~((inner[:, None] & outer[None, :]) | (outer[:, None] & inner[None, :]))
+    share = np.where((inner[:, None] & copies[None, :]) | (copies[:, None] & inner[None, :]), 0.5, 1.0)  # as `pair_weights`
 
     s, t = np.where(known, image.s[pick], 0.0), image.mask[orbital] * ~still
     d_change, a, m0 = np.empty((3, *s.shape)), np.empty((3, *s.shape)), np.empty((3, 3, *s.shape))
@@ -108,6 +112,7 @@ def embedded_mover(
         d_change[x] = np.where(known, image.d[x][pick], 0.0) + 0.5 * s * (off[:, None, x] + off[None, :, x])
         d_change[x, :n0, :n0] -= d_host[x]
         d_change[x][unchanged] = 0.0
+        d_change[x] *= share
     for u in range(3):
         a[u] = np.where(moves, image.a[u][pick], 0.0)
         b = 0.5 * np.where(moves, image.ds[u][pick], 0.0) + a[u]

@@ -9,10 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emforce.errors import InputError
 from emforce.physics.embedding import RegionSites, site_orbitals, site_translations
 from emforce.physics.lcao import Floats, Ints, LCAOMatrices
+
+#: an atom farther than this from its host site has left it, Angstrom
+LEFT = 0.01
 
 
 @dataclass(frozen=True)
@@ -167,10 +171,11 @@ def perturbation(
     defect : matrices of the supercell on the folded mesh; translations refer to `geometry.positions`
     displaced : {axis: (matrices at +delta, at -delta, delta in A)}, same folding
     mesh : k-mesh of the supercell's matrices
-    reach : host sites outside the Wigner-Seitz cell, up to this distance from the mover (A), are kept with the new orbitals'
-        couplings to them, which the folded mesh holds. Orbitals of the mover reach beyond the cell: without these
-        couplings the basis is cut, the overlap of defect and host together can lose its positive definiteness, and
-        a region radius gives a wild value now and then. Two host sites are perturbed inside the cell only.
+    reach : host sites outside the Wigner-Seitz cell, up to this distance from the mover (A), are kept with the couplings to
+        them of the new orbitals, and of atoms that have left their site, which the folded mesh holds. These orbitals reach
+        beyond the cell: without the couplings the basis is cut, the overlap of defect and host together loses its
+        positive definiteness, and a region radius gives a wild value now and then. Two host sites that are where they
+        were are perturbed inside the cell only.
 
     Raises
     ------
@@ -240,6 +245,21 @@ def perturbation(
             wide_h[axis] = _insert(gradient_h[axis], n0, (hp - hm) / (2 * delta))
             wide_s[axis] = _insert(gradient_s[axis], n0, (sp - sm) / (2 * delta))
         gradient_h, gradient_s = wide_h, wide_s
+        left = left_site(geometry)
+        inner = np.flatnonzero(left[on_site])
+        if len(inner):
+            union = RegionSites(np.concatenate([sites.cells[inner], outer.sites.cells]),
+                                np.concatenate([sites.atoms[inner], outer.sites.atoms]))
+            rows = np.concatenate([np.arange(slices[i].start, slices[i].stop) for i in inner])
+            cut = len(rows)
+            weight = pair_weights(mesh, images.shifts[on_site][inner], outer.shifts, left[outer.atoms])
+            weight = np.repeat(np.repeat(weight, sizes[inner], axis=0), host.orbitals[outer.sites.atoms], axis=1)
+            h2, s2 = between(defect, mesh, (on_site[inner], images.shifts[on_site][inner]), (outer.atoms, outer.shifts))
+            h_host, s_host = (x[:cut, cut:] for x in host_matrix(host, union))
+            cols = np.arange(n0, n0 + h2.shape[1])
+            for matrix, change in ((dh, h2 - alignment * s2 - h_host), (ds, s2 - s_host)):
+                matrix[np.ix_(rows, cols)] = weight * change
+                matrix[np.ix_(cols, rows)] = (weight * change).T
         sites = RegionSites(np.concatenate([sites.cells, outer.sites.cells]),
                             np.concatenate([sites.atoms, outer.sites.atoms]))
         distance = np.concatenate([distance, outer.distances])
@@ -342,6 +362,27 @@ def between(
     pairs = np.ix_(row_atom, col_atom)
     pick = (index[pairs], *np.ix_(row, col))
     return np.where(unique[pairs], matrices.h[pick], 0.0), np.where(unique[pairs], matrices.s[pick], 0.0)
+
+
+def left_site(geometry: DefectGeometry) -> NDArray[np.bool_]:
+    """(atoms,) whether an atom on a host site has left it by more than `LEFT`."""
+    on = geometry.site_of_atom >= 0
+    gap = np.zeros_like(geometry.positions)
+    gap[on] = geometry.positions[on] - geometry.host_positions[geometry.site_of_atom[on]]
+    scaled = np.linalg.solve(geometry.cell.T, gap.T).T
+    gap -= (np.round(scaled) * np.array(geometry.periodic)) @ geometry.cell
+    return np.asarray(np.linalg.norm(gap, axis=1) > LEFT)
+
+
+def pair_weights(mesh: tuple[int, int, int], rows: Ints, cols: Ints, both: NDArray[np.bool_]) -> Floats:
+    """Share of the change of a coupling (rows, cols) that belongs to its first atom.
+
+    A copy in the next supercell of an atom that left its site has left its own as well, where the site that it stands for has
+    not: half. 0 where the folded mesh cannot tell the pair from others.
+    """
+    apart = cols[None, :, :] - rows[:, None, :]
+    told = (2 * np.abs(apart) < np.array(mesh)).all(axis=2)
+    return np.asarray(told * np.where(both, 0.5, 1.0)[None, :])
 
 
 def _insert(matrix: Floats, n0: int, coupling: Floats) -> Floats:

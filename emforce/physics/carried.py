@@ -1,0 +1,124 @@
+"""A defect whose orbitals carry the host's couplings across the edge of the region, so that nothing is cut there.
+
+Where a region cuts the overlap of a displaced orbital with the atoms beyond its edge, S' of the whole crystal need not be
+positive definite any more: G'(z) then has poles far off the real axis, and an integral over all frequencies notices. Here the
+orbitals of the region, R, are written in those of the host and the new ones, phi' = phi F, with
+
+    F^T S0 F = S'                       on R, S0 the host's overlap, on new orbitals S' itself
+
+and beyond the edge S'(R, out) = F^T S0(R, out), likewise H' and the position r. The overlap of the whole is a congruence of
+S0, and positive definite. With every operator on R taken to the other basis, A'' = F^-T A F^-1, S' - S0 is gone but for the new
+orbitals, and the embedding is used as it is. r = d + 1/2 {S, X} and the derivatives transform as matrices, not d and M0, which
+hold the places X of the orbitals:
+
+    d'' = r'' - 1/2 {S'', X}            M0'' = (dr/du)'' - B''^T X - X B'',     B = 1/2 dS/du + a
+
+Of all F with F^T S0 F = S' the one next to 1 is taken, F = S0^-1/2 (S0^1/2 S' S0^1/2)^1/2 S0^-1/2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from emforce.errors import EmforceError
+from emforce.physics.direct_embedding import EmbeddedMover, Host
+from emforce.physics.embedding import RegionSites, site_orbitals, site_translations
+from emforce.physics.lcao import Floats, Ints
+from emforce.physics.perturbation import host_matrix
+from emforce.physics.position import Connection
+from emforce.physics.wind import region
+
+
+def next_to_one(s0: Floats, s: Floats) -> Floats:
+    """F with F^T s0 F = s that is next to 1: s0 F is symmetric and positive definite.
+
+    Raises
+    ------
+    EmforceError where one of the two overlaps (n, n) is not positive definite
+    """
+    root, inverse = _roots(s0)
+    middle, _ = _roots(root @ s @ root)
+    return inverse @ middle @ inverse
+
+
+def _roots(s: Floats) -> tuple[Floats, Floats]:
+    """s^1/2 and s^-1/2."""
+    e, v = np.linalg.eigh(s)
+    if e[0] <= 0:
+        raise EmforceError(f"an overlap matrix of a region has the eigenvalue {e[0]:.2e}; all must be above zero")
+    return (v * np.sqrt(e)) @ v.T, (v / np.sqrt(e)) @ v.T
+
+
+def carried(mover: EmbeddedMover, host: Host, radius: float) -> EmbeddedMover:
+    """The mover on its region of `radius` (Angstrom) alone, in orbitals that carry the host's couplings beyond it.
+
+    Raises
+    ------
+    InputError as `emforce.physics.wind.region`; EmforceError where an overlap on the region is not positive definite
+    """
+    p = mover.perturbation
+    kept, removed = region(p, radius)
+    starts = np.concatenate([[0], np.cumsum(p.site_orbitals)])
+    pick = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in kept] + [np.arange(starts[-1], len(p.dh))])
+    mapping = np.arange(len(host.matrices.orbitals)) if host.atom is None else host.atom
+    own = RegionSites(p.sites.cells[kept], p.sites.atoms[kept])
+    n = len(pick)
+    old = np.arange(n - p.new_orbitals)
+    h0, s0 = host_matrix(host.matrices, RegionSites(own.cells, mapping[own.atoms]))
+    h0 = _larger(h0 - host.energy_shift * s0, n)
+    d0 = np.array([_larger(x, n) for x in _dipoles(host.connection, RegionSites(own.cells, mapping[own.atoms]))])
+    square = np.ix_(pick, pick)
+    h, s = h0 + p.dh[square], _larger(s0, n) + p.ds[square]
+    new = np.zeros((n, n))
+    new[len(old):, len(old):] = s[len(old):, len(old):]
+    metric = _larger(s0, n) + new
+    c = np.linalg.inv(next_to_one(metric, s))
+
+    def turned(a: Floats) -> Floats:
+        return np.asarray(c.T @ a @ c)
+
+    gradient_h, gradient_s, a = (np.array([turned(x[square]) for x in y]) for y in (p.gradient_h, p.gradient_s, mover.a))
+    x = mover.positions[pick]
+    d_change, m0 = np.empty((3, n, n)), np.empty((3, 3, n, n))
+    for k in range(3):
+        r = d0[k] + mover.d_change[k][square] + _between(s, x[:, k])
+        d_change[k] = turned(r) - _between(metric, x[:, k]) - d0[k]
+        for u in range(3):
+            b = 0.5 * p.gradient_s[u][square] + mover.a[u][square]
+            moved = mover.m0[u, k][square] + b.T * x[:, k] + x[:, k, None] * b
+            b = 0.5 * gradient_s[u] + a[u]
+            m0[u, k] = turned(moved) - b.T * x[:, k] - x[:, k, None] * b
+    made = replace(
+        p, sites=own, removed=RegionSites(p.removed.cells[removed], p.removed.atoms[removed]),
+        site_distance=p.site_distance[kept], removed_distance=p.removed_distance[removed],
+        site_orbitals=p.site_orbitals[kept], dh=turned(h) - h0, ds=new, gradient_h=gradient_h, gradient_s=gradient_s)
+    return EmbeddedMover(made, x, d_change, a, m0, mover.valence)
+
+
+def _larger(a: Floats, n: int) -> Floats:
+    """With rows and columns of zeros for new orbitals."""
+    out = np.zeros((n, n))
+    out[: len(a), : len(a)] = a
+    return out
+
+
+def _between(s: Floats, x: Floats) -> Floats:
+    """1/2 {s, x}, x (n,) the places of the orbitals."""
+    return np.asarray(0.5 * s * (x[:, None] + x[None, :]))
+
+
+def _dipoles(connection: Connection, sites: RegionSites) -> Floats:
+    """d (3, n, n) of the host between the orbitals of `sites`; zero where there is no such pair."""
+    orbital, site = site_orbitals(_offsets(connection.orbitals), sites)
+    index = site_translations(connection.R, sites)[np.ix_(site, site)]
+    rows, cols = np.ix_(orbital, orbital)
+    return np.array([np.where(index >= 0, d[index, rows, cols], 0.0) for d in connection.d])
+
+
+def _offsets(orbitals: Ints) -> Ints:
+    return np.concatenate([[0], np.cumsum(orbitals)])
+
+
+__all__ = ["carried", "next_to_one"]

@@ -11,10 +11,12 @@ from models import chain_defect, chain_wind, dense_chain, one_orbital, scatterin
 from response_models import LocalDefect, random_defect, two_centre_connection
 from test_perturbation import DELTA, MODEL, Crystal, Supercell, relabelled, slab, with_adatom
 
-from emforce.errors import InputError
+from emforce.errors import EmforceError, InputError
+from emforce.physics.carried import carried, orbital_change
 from emforce.physics.direct import Accuracy, direct_response, embedded_mover, embedded_responses, split
 from emforce.physics.direct_embedding import EmbeddedMover, Host
 from emforce.physics.lcao import LCAOMatrices
+from emforce.physics.perturbation import Perturbation, left_site
 from emforce.physics.position import Connection
 from emforce.physics.response_kernel import PeriodicMover, Response, supercell_response
 
@@ -219,3 +221,73 @@ def test_split_of_a_polynomial_is_exact() -> None:
     np.testing.assert_allclose(given.z_direct[known], 1.3 * np.arange(1.0, 10.0).reshape(3, 3)[known], atol=1e-9)
     with pytest.raises(InputError, match="three"):
         split(omegas[:2], z[:2], m)
+
+
+# --- neighbours that left their site -----------------------------------------------------------------------------------
+
+
+def _pairs(p: Perturbation) -> dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, float]]:
+    """dH and dS of every pair of sites with one orbital each."""
+    labels = [(*c, a) for c, a in zip(p.sites.cells.tolist(), p.sites.atoms.tolist(), strict=True)]
+    return {(one, two): (p.dh[i, j], p.ds[i, j]) for i, one in enumerate(labels) for j, two in enumerate(labels)}
+
+
+def test_relaxed_neighbours_keep_their_couplings_beyond_a_small_cell() -> None:
+    """In a supercell of three sites what the relaxed neighbours change in couplings to sites beyond it is that of a large one."""
+    large, small = replace(slab(3), repeat=(10, 1, 1)), replace(slab(3), repeat=(3, 1, 1))
+    reach = 8.0
+    whole = _pairs(large.perturbation(relaxed_adatom(large), reach=reach))
+    defect = relaxed_adatom(small)
+    kept = small.perturbation(defect, reach=reach)
+    found = _pairs(kept)
+    moved = {(*c, a) for c, a, left in zip(kept.sites.cells.tolist(), kept.sites.atoms.tolist(),
+                                           left_site(small.geometry(defect))[small_atoms(small, kept)], strict=True) if left}
+    inner = {(*c, a) for c, a in zip(kept.sites.cells[:9].tolist(), kept.sites.atoms[:9].tolist(), strict=True)}
+    beyond = [pair for pair in found if pair[0] in moved & inner and pair[1] not in inner | moved]
+    assert len(beyond) > 4
+    assert max(abs(whole[pair][1]) for pair in beyond) > 1e-3
+    for pair in beyond:
+        np.testing.assert_allclose(found[pair][1], whole[pair][1], atol=1e-12)  # dS: the same two atoms
+        np.testing.assert_allclose(found[pair][0], whole[pair][0], atol=2e-3)  # dH: the on-site energies differ a little
+
+
+def small_atoms(crystal: Crystal, p: Perturbation) -> np.ndarray:
+    """Site in the supercell of each site of a perturbation."""
+    n = len(crystal.host().orbitals)
+    return np.asarray(np.mod(p.sites.cells[:, 0], crystal.repeat[0]) * n + p.sites.atoms)
+
+
+def test_orbital_change_orbital_change() -> None:
+    """F^T S0 F = S', S0 F symmetric and positive; 1 where nothing changed; two neighbouring overlaps are joined by a small change."""
+    rng = np.random.default_rng(3)
+    a, b = (x @ x.T + 0.1 * np.eye(6) for x in rng.normal(size=(2, 6, 6)))
+    f = orbital_change(a, b)
+    np.testing.assert_allclose(f.T @ a @ f, b, atol=1e-10)
+    np.testing.assert_allclose(f, f.T, atol=1e-10)
+    assert np.linalg.eigvalsh(f)[0] > 0
+    np.testing.assert_allclose(orbital_change(a, a), np.eye(6), atol=1e-10)
+    with pytest.raises(EmforceError, match="eigenvalue"):
+        orbital_change(a, b - 2 * np.linalg.eigvalsh(b)[-1] * np.eye(6))
+
+
+def _carried_response(radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Z of the relaxed adatom as it is, and with its orbitals carrying the host's couplings over the edge of the region."""
+    crystal, omega, level = replace(slab(3), repeat=(10, 1, 1)), 2.0, -1.6
+    matrices = crystal.host()
+    connection = two_centre_connection(MODEL, matrices)
+    defect = relaxed_adatom(crystal)
+    image = two_centre_connection(MODEL, matrices_of(crystal, defect), defect.mover)
+    change = crystal.perturbation(defect, axes=(0, 2))
+    mover = embedded_mover((matrices, connection), image, crystal.geometry(defect), change, 3.0)
+    host = Host(matrices, connection, (0,))
+    both = [mover, carried(mover, host, radius)]
+    found = embedded_responses(host, both, level, omega, Accuracy((120, 1, 1), radius, **FINE), omega)
+    return found[0][0].total, found[1][0].total
+
+
+def test_carried_orbitals_give_the_response_of_a_long_ring() -> None:
+    """With a region that holds all that changes, carrying the host's couplings over its edge changes next to nothing."""
+    exact = on_a_ring(24, -1.6, 2.0)[[0, 2], 0]
+    plain, other = (z[[0, 2], 0] for z in _carried_response(11.0))
+    np.testing.assert_allclose(plain, exact, atol=5e-6)
+    np.testing.assert_allclose(other, exact, atol=5e-4)

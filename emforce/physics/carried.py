@@ -13,7 +13,8 @@ hold the places X of the orbitals:
 
     d'' = r'' - 1/2 {S'', X}            M0'' = (dr/du)'' - B''^T X - X B'',     B = 1/2 dS/du + a
 
-Of all F with F^T S0 F = S' the one next to 1 is taken, F = S0^-1/2 (S0^1/2 S' S0^1/2)^1/2 S0^-1/2.
+Of all F with F^T S0 F = S' the symmetric positive one is taken, F = S0^-1/2 (S0^1/2 S' S0^1/2)^1/2 S0^-1/2, the geometric mean
+of S0^-1 and S': 1 where nothing changed.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from emforce.physics.position import Connection
 from emforce.physics.wind import region
 
 
-def next_to_one(s0: Floats, s: Floats) -> Floats:
-    """F with F^T s0 F = s that is next to 1: s0 F is symmetric and positive definite.
+def orbital_change(s0: Floats, s: Floats) -> Floats:
+    """The symmetric positive F with F s0 F = s.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def carried(mover: EmbeddedMover, host: Host, radius: float) -> EmbeddedMover:
     new = np.zeros((n, n))
     new[len(old):, len(old):] = s[len(old):, len(old):]
     metric = _larger(s0, n) + new
-    c = np.linalg.inv(next_to_one(metric, s))
+    c = np.linalg.inv(orbital_change(metric, s))
 
     def turned(a: Floats) -> Floats:
         return np.asarray(c.T @ a @ c)
@@ -121,4 +122,4 @@ def _offsets(orbitals: Ints) -> Ints:
     return np.concatenate([[0], np.cumsum(orbitals)])
 
 
-__all__ = ["carried", "next_to_one"]
+__all__ = ["carried", "orbital_change"]

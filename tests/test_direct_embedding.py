@@ -257,8 +257,8 @@ def small_atoms(crystal: Crystal, p: Perturbation) -> np.ndarray:
     return np.asarray(np.mod(p.sites.cells[:, 0], crystal.repeat[0]) * n + p.sites.atoms)
 
 
-def test_orbital_change_orbital_change() -> None:
-    """F^T S0 F = S', S0 F symmetric and positive; 1 where nothing changed; two neighbouring overlaps are joined by a small change."""
+def test_orbital_change_joins_two_overlaps() -> None:
+    """F^T S0 F = S', F symmetric and positive, and 1 where nothing changed."""
     rng = np.random.default_rng(3)
     a, b = (x @ x.T + 0.1 * np.eye(6) for x in rng.normal(size=(2, 6, 6)))
     f = orbital_change(a, b)

@@ -127,6 +127,10 @@ class Comparison:
         return asdict(self)
 
 
+#: of self-diffusion, where the vacancy's formation energy is known; else of the vacancy itself
+_OF_DIFFUSION = ("ea_eV", "d0_m2_s", "d_m2_s")
+
+
 @dataclass(frozen=True)
 class _Published:
     """A published value: number, sigma where stated, whose it is, and whether it is of the same thing at all."""
@@ -197,6 +201,9 @@ def of_hops(
                 if _counts(theirs, row, quantity) and (reported := _reported(theirs, quantity, T)):
                     if quantity == "q_star_eV" and row["q_condition"] != theirs["q_condition"]:
                         reported = replace(reported, same=False, condition=f"{reported.condition} {theirs['q_condition']}")
+                    if quantity in _OF_DIFFUSION and row["defect"] == "vacancy" and row["formation_energy_eV"] is None:
+                        reported = replace(reported, same=False,
+                                           condition=f"{reported.condition}; ours is that of the vacancy itself")
                     # a formation energy counts for other hops too: it needs no temperature
                     values = here.get(T, here[temperature_K])
                     if quantity != "d_m2_s" or _there(values, quantity):  # D0 and E_a say what is published where D is not ours

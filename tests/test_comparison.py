@@ -193,3 +193,18 @@ def test_refusals_and_an_empty_literature(tmp_path):
         assert "emforce reference --store" in notes[0] and all(line.published is None for line in found)
         with pytest.raises(InputError):
             compare(database, ["nonsense"])
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_diffusion_of_a_vacancy_itself_is_not_that_of_tracers(tmp_path, known):
+    """Without its formation energy E_a is that of a vacancy that is there already."""
+    place = {"facet": "bulk", "defect": "vacancy", "hop": "vacancy-110"}
+    ours = OURS if known else {k: v for k, v in OURS.items() if not k.startswith("formation")}
+    with Database(tmp_path / "v.db", create=True) as database:
+        database.add(synthetic.record(site="hop average", fraction=math.nan, **place, k_wind_uohm_cm=-50.0, **ours))
+        database.add(published("Cu", "bulk", "t", defect="vacancy", hop="vacancy-110", ea_eV=2.1, ea_sigma_eV=0.05, d0_m2_s=5e-5))
+    found = {line.quantity: line for line in lines(str(tmp_path / "v.db"))[0] if line.source == "source t"}
+    assert found["ea_eV"].difference == pytest.approx(-1.6)
+    for name in ("ea_eV", "d0_m2_s"):
+        assert (found[name].verdict == "not comparable") is not known
+        assert ("of the vacancy itself" in found[name].condition) is not known

@@ -10,13 +10,14 @@ A response costs a second or two per image and pair of energies; every hbar/tau 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from emforce.embedding_jobs import defect_geometry, image_perturbation, load_tables, nulls, shift_between
+from emforce.errors import InputError
 from emforce.ground_state_jobs import dft_settings
 from emforce.physics.carried import carried
 from emforce.physics.direct import Accuracy, embedded_mover, embedded_responses, split
@@ -116,22 +117,25 @@ def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log:
     accuracy = Accuracy((x, y, z), inputs["radius"], sigma=inputs["sigma"])
     if "explicit" in inputs:
         accuracy = replace(accuracy, explicit=int(inputs["explicit"]), path=FINE_PATH)
-    same = [carried(mover, host, inputs["radius"]) for mover in movers] if "edge" in inputs else []
-    found = embedded_responses(host, [*movers, *same], level, inputs["omega"], accuracy, inputs["omega"])
-    edge: list[Document] = [{} for _ in movers]
-    if same:
-        tables = next(t for t in load_tables(needs["tables"]) if t.sigma == inputs["sigma"])
-        centre = int(np.abs(tables.energies - level).argmin())
-        smooth = [response.total - wind(tables, centre, thick.offsets, m.perturbation, inputs["radius"], mapping, shift).m
-                  / inputs["omega"] for m, (response, _) in zip([*movers, *same], found, strict=True)]
-        edge = [{"edge": nulls(there - here)} for here, there in zip(smooth, smooth[len(movers):], strict=False)]
+    count = len(movers)
+    ways = (False, True) if "edge" in inputs else (False,)
+    movers = [carried(mover, host, inputs["radius"], other) for other in ways for mover in movers]
+    found = embedded_responses(host, movers, level, inputs["omega"], accuracy, inputs["omega"])
+    tables = next(t for t in load_tables(needs["tables"]) if t.sigma == inputs["sigma"])
+    centre = int(np.abs(tables.energies - level).argmin())
+    if abs(tables.energies[centre] - level) > 1e-6:
+        raise InputError("level", level, f"an energy of the tables, {tables.energies.tolist()}")
+    ms = [wind(tables, centre, thick.offsets, m.perturbation, inputs["radius"], mapping, shift).m for m in movers]
+    smooth = [response.total - m / inputs["omega"] for m, (response, _) in zip(ms, found, strict=True)]
+    edge = [{"edge": nulls(there - here)} for here, there in zip(smooth, smooth[count:], strict=False)] or [{}] * count
     laps.end("response")
     return {
         "omega": inputs["omega"],
         "fermi_energy": level,
         "images": [
-            {name: nulls(getattr(r, name)) for name in ("total", "static", "surface", "sea")} | {"condition": condition} | more
-            for (r, condition), more in zip(found, edge, strict=False)
+            {name: nulls(getattr(r, name)) for name in ("total", "static", "surface", "sea")}
+            | {"m": nulls(m), "condition": condition} | more
+            for (r, condition), m, more in zip(found, ms, edge, strict=False)
         ],
         "timing": laps.seconds,
     }
@@ -149,7 +153,7 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
         entry: Document = {name: [run["images"][i][name] for run in runs] for name in ("total", "static", "surface", "sea")}
         entry["condition"] = max(run["images"][i]["condition"] for run in runs)
         total = np.array(entry["total"], dtype=float)
-        m = _wind_m(needs[inputs["wind"][i]], inputs["served"])
+        m = np.array(runs[0]["images"][i]["m"], dtype=float)
         parts = split(omegas, total, m)
         free = np.linalg.lstsq(omegas[:, None] ** [-1.0, 0.0, 1.0], np.nan_to_num(total).reshape(len(total), -1), rcond=None)[0]
         m_free = np.where(np.isnan(total[0]), np.nan, free[0].reshape(3, 3))
@@ -158,8 +162,7 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
         base = np.array(needs[inputs["middle"]].values["images"][i]["total"], dtype=float)
         middle = needs[inputs["middle"]].values["omega"]
         entry["variations"] = [
-            {"part": v["part"], "change": nulls(_other(needs, v, i) - _wind_m(needs[inputs["wind"][i]], v["place"]) / middle
-                                               - base + m / middle)}
+            {"part": v["part"], "change": nulls(_smooth(needs, v, i, middle) - base + m / middle)}
             for v in inputs["variations"]
         ]
         if inputs.get("edge"):
@@ -168,11 +171,7 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
     return {"omegas": omegas.tolist(), "fermi_energy": runs[0]["fermi_energy"], "images": images}
 
 
-def _wind_m(embedding: Finished, place: Sequence[int]) -> Floats:
-    """The wind's m (3, 3), eV, of the served width at [radius][energy]; variations of the radius hold E_F alone."""
-    radius, energy = place
-    return np.array(embedding.values["m"][0][radius][energy], dtype=float)
-
-
-def _other(needs: Mapping[str, Finished], variation: Document, image: int) -> Floats:
-    return np.array(needs[variation["response"]].values["images"][image]["total"], dtype=float)
+def _smooth(needs: Mapping[str, Finished], variation: Document, image: int, omega: float) -> Floats:
+    """Z - tau m (3, 3) of a response that something was varied in, with its own m."""
+    values = needs[variation["response"]].values["images"][image]
+    return np.array(values["total"], dtype=float) - np.array(values["m"], dtype=float) / omega

@@ -23,7 +23,7 @@ class DirectHop:
     images, labels : document and label of each image
     needs : the ground states by name
     embedding : the embedding that the wind force is served from; embedded : its step for each image
-    energies : eV relative to E_F at which these steps have m; fermi_error : uncertainty of E_F, one of them with both signs
+    fermi_error : uncertainty of E_F, eV; the tables of these steps hold it with both signs
     axes : of the field
     """
 
@@ -34,7 +34,6 @@ class DirectHop:
     needs: Mapping[str, Step]
     embedding: Document
     embedded: Sequence[Step]
-    energies: Sequence[float]
     fermi_error: float
     axes: tuple[int, ...]
 
@@ -42,8 +41,8 @@ class DirectHop:
 def direct_step(hop: DirectHop, settings: Direct) -> Step:
     """Dipoles of the hosts, a mover per image, a response per hbar/tau, and the step that joins these.
 
-    Mesh, region, width of the average and Fermi energy are those that the wind force is served from: Z_direct is what the whole
-    response has beyond that. Variations run at the middle hbar/tau.
+    Mesh, region, width of the average and Fermi energy are those that the wind force is served from. Z_direct is what the whole
+    response has beyond tau m, m of the same defect in the same host. Variations run at the middle hbar/tau.
     """
     host, thick = hop.needs["host"], hop.needs[hop.embedding["host"]]
     own = dipoles_step(hop, host)
@@ -54,32 +53,28 @@ def direct_step(hop: DirectHop, settings: Direct) -> Step:
     needs |= _movers(hop, own)
     omegas = settings.omegas_eV
     middle = sorted(omegas)[len(omegas) // 2]
-    edge = {middle: {"edge": "carried"}} if "edge" in settings.vary else {}
+    edge = {middle: {"edge": "other F"}} if "edge" in settings.vary else {}
     responses = {f"response {omega:g}": _response(hop, needs, {"omega": omega}, edge.get(omega, {})) for omega in omegas}
     varied, entries = {}, []
-    for part, change, place in _variations(hop, settings):
+    for part, change in _variations(hop, settings):
         name = f"{part} {next(iter(change.values())):g}"
         varied[name] = _response(hop, needs, {"omega": middle} | change)
-        entries.append({"part": part, "response": name, "place": list(place)})
-    embedded = {f"wind {n}": step for n, step in enumerate(hop.embedded)}
-    served = [0, list(hop.energies).index(0.0)]
-    inputs = {"responses": list(responses), "wind": list(embedded), "served": served, "variations": entries,
-              "middle": f"response {middle:g}", "edge": bool(edge)}
-    return Step("direct", f"{hop.title} direct valence", inputs, responses | varied | embedded, seconds=0.1, resources="light")
+        entries.append({"part": part, "response": name})
+    inputs = {"responses": list(responses), "variations": entries, "middle": f"response {middle:g}", "edge": bool(edge)}
+    return Step("direct", f"{hop.title} direct valence", inputs, responses | varied, seconds=0.1, resources="light")
 
 
-def _variations(hop: DirectHop, settings: Direct) -> list[tuple[str, dict[str, float], tuple[int, int]]]:
-    """Part of sigma, what changes in the response, and where the wind's m of that is [radius][energy]."""
-    radii, energies = list(hop.embedding["radii"]), list(hop.energies)
-    found: list[tuple[str, dict[str, float], tuple[int, int]]] = []
+def _variations(hop: DirectHop, settings: Direct) -> list[tuple[str, dict[str, float]]]:
+    """Part of sigma, and what changes in the response."""
+    radii = list(hop.embedding["radii"])
+    found: list[tuple[str, dict[str, float]]] = []
     smaller = [r for r in radii if r < radii[0]]  # the mover's step reaches no farther than the served radius
     if "region" in settings.vary and smaller:
-        found.append(("region", {"radius": max(smaller)}, (radii.index(max(smaller)), 0)))
+        found.append(("region", {"radius": max(smaller)}))
     if "frequencies" in settings.vary:
-        found.append(("frequencies", {"explicit": 8}, (0, energies.index(0.0))))
+        found.append(("frequencies", {"explicit": 8}))
     if "fermi_energy" in settings.vary:
-        found += [("fermi_energy", {"level": e}, (0, energies.index(e)))
-                  for e in (-hop.fermi_error, hop.fermi_error)]
+        found += [("fermi_energy", {"level": e}) for e in (-hop.fermi_error, hop.fermi_error)]
     return found
 
 
@@ -106,6 +101,7 @@ def _response(
         "axes": list(hop.axes),
         "movers": [name for name in needs if name.startswith("mover ")],
         "sigma": hop.embedding["sigmas"][0],
+        "orbitals": "carry the host's couplings over the edge",
     } | dict(change) | dict(more or {})
     words = ", ".join(f"{name} {value:g}" for name, value in change.items() if name != "omega")
     title = f"{hop.title} response at {inputs['omega']:g} eV" + (f", {words}" if words else "")

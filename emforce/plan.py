@@ -240,7 +240,7 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
         embedded = [wind.needs[name] for name in wind.inputs["embeddings"][0]["steps"]]
         e = settings.embedding
         direct = direct_step(DirectHop(title_of(hop), common, documents, labels, needs, embeddings[0], embedded,
-                                       e.energies_eV, e.fermi_error_eV, axes), settings.direct)
+                                       e.fermi_error_eV, axes), settings.direct)
     return HopPlan(flat, bulk_step(hop.spec.metal, settings), wind, tuple(images), needs, direct)
 
 

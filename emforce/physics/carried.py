@@ -13,8 +13,10 @@ hold the places X of the orbitals:
 
     d'' = r'' - 1/2 {S'', X}            M0'' = (dr/du)'' - B''^T X - X B'',     B = 1/2 dS/du + a
 
-Of all F with F^T S0 F = S' the symmetric positive one is taken, F = S0^-1/2 (S0^1/2 S' S0^1/2)^1/2 S0^-1/2, the geometric mean
-of S0^-1 and S': 1 where nothing changed.
+Of all F with F^T S0 F = S' the symmetric positive one is taken, the geometric mean of S0^-1 and S'; the other that is 1 where
+nothing changed, with S0 F symmetric, tells by how much the choice matters:
+
+    F = S0^-1/2 (S0^1/2 S' S0^1/2)^1/2 S0^-1/2        or        F = S0^-1/2 (S0^-1/2 S' S0^-1/2)^1/2 S0^1/2
 """
 
 from __future__ import annotations
@@ -32,14 +34,17 @@ from emforce.physics.position import Connection
 from emforce.physics.wind import region
 
 
-def orbital_change(s0: Floats, s: Floats) -> Floats:
-    """The symmetric positive F with F s0 F = s.
+def orbital_change(s0: Floats, s: Floats, other: bool = False) -> Floats:
+    """F with F^T s0 F = s: the symmetric positive one, or the `other`, with s0 F symmetric and positive.
 
     Raises
     ------
     EmforceError where one of the two overlaps (n, n) is not positive definite
     """
     root, inverse = _roots(s0)
+    if other:
+        middle, _ = _roots(inverse @ s @ inverse)
+        return inverse @ middle @ root
     middle, _ = _roots(root @ s @ root)
     return inverse @ middle @ inverse
 
@@ -52,8 +57,10 @@ def _roots(s: Floats) -> tuple[Floats, Floats]:
     return (v * np.sqrt(e)) @ v.T, (v / np.sqrt(e)) @ v.T
 
 
-def carried(mover: EmbeddedMover, host: Host, radius: float) -> EmbeddedMover:
+def carried(mover: EmbeddedMover, host: Host, radius: float, other: bool = False) -> EmbeddedMover:
     """The mover on its region of `radius` (Angstrom) alone, in orbitals that carry the host's couplings beyond it.
+
+    `other` : take the other F
 
     Raises
     ------
@@ -75,7 +82,7 @@ def carried(mover: EmbeddedMover, host: Host, radius: float) -> EmbeddedMover:
     new = np.zeros((n, n))
     new[len(old):, len(old):] = s[len(old):, len(old):]
     metric = _larger(s0, n) + new
-    c = np.linalg.inv(orbital_change(metric, s))
+    c = np.linalg.inv(orbital_change(metric, s, other))
 
     def turned(a: Floats) -> Floats:
         return np.asarray(c.T @ a @ c)

@@ -25,21 +25,19 @@ class Finished:
 def response(omega: float, z: np.ndarray, curve: float = 0.0, factor: float = 1.0) -> Finished:
     total = factor * M / omega + z + curve * omega
     image = {"total": total.tolist(), "static": z.tolist(), "surface": (M / omega).tolist(),
-             "sea": (curve * omega * np.eye(3)).tolist(), "condition": 10.0 + omega}
+             "sea": (curve * omega * np.eye(3)).tolist(), "m": (factor * M).tolist(), "condition": 10.0 + omega,
+             "edge": (0.03 * np.eye(3)).tolist()}
     return Finished({"omega": omega, "fermi_energy": 5.0, "images": [image, image]})
 
 
 def joined(curve: float = 0.0) -> dict:
     needs = {f"response {w:g}": response(w, Z_DIRECT, curve) for w in OMEGAS}
-    window = [(M * factor).tolist() for factor in (0.9, 1.0, 1.2)]
-    wind = {f"wind {i}": Finished({"m": [[window, [(M * 0.8).tolist()]]]}) for i in range(2)}
     # another radius: another m, and Z_direct higher by 0.07; other levels: lower by 0.02, higher by 0.05
-    varied = {"region 6": (0.8, 0.07, [1, 0]), "low": (0.9, -0.02, [0, 0]), "high": (1.2, 0.05, [0, 2])}
-    others = {name: response(0.2, Z_DIRECT + d * np.eye(3), curve, factor) for name, (factor, d, _) in varied.items()}
-    entries = [{"part": "region" if name.startswith("region") else "fermi_energy", "response": name, "place": place}
-               for name, (_, _, place) in varied.items()]
-    inputs = {"responses": list(needs), "wind": list(wind), "served": [0, 1], "middle": "response 0.2", "variations": entries}
-    return direct(inputs, needs | wind | others, None, None, None)
+    varied = {"region 6": (0.8, 0.07), "low": (0.9, -0.02), "high": (1.2, 0.05)}
+    others = {name: response(0.2, Z_DIRECT + d * np.eye(3), curve, factor) for name, (factor, d) in varied.items()}
+    entries = [{"part": "region" if name.startswith("region") else "fermi_energy", "response": name} for name in varied]
+    inputs = {"responses": list(needs), "middle": "response 0.2", "variations": entries, "edge": True}
+    return direct(inputs, needs | others, None, None, None)
 
 
 def values(curve: float = 0.0, rotations: np.ndarray | None = None) -> list[DirectValue]:
@@ -56,8 +54,9 @@ def test_the_split_comes_back_with_its_parts():
     assert first.parts["basis"] == pytest.approx(0.4 * max(0.02, 1 - 0.98**2))
     assert first.parts["region"] == pytest.approx(0.07)
     assert first.parts["fermi_energy"] == pytest.approx(0.05)
-    assert all(math.isnan(first.parts[name]) for name in NOT_ESTIMATED if name not in ("region", "fermi_energy"))
-    assert first.sigma == pytest.approx(math.hypot(0.06, 0.07, 0.05, first.parts["basis"]))
+    assert first.parts["edge"] == pytest.approx(0.03)
+    assert all(math.isnan(first.parts[name]) for name in NOT_ESTIMATED if name not in ("region", "edge", "fermi_energy"))
+    assert first.sigma == pytest.approx(math.hypot(0.06, 0.07, 0.03, 0.05, first.parts["basis"]))
     assert first.k_free == pytest.approx(M[0, 0] * BULK["volume"] / BULK["n"] / uohm_cm)
     assert first.total == pytest.approx([M[0, 0] / w + 0.4 + 0.3 * w for w in OMEGAS])
     assert first.sea == pytest.approx(0.3 * min(OMEGAS))

@@ -276,7 +276,7 @@ def test_orbital_change_joins_two_overlaps() -> None:
 
 
 def _carried_response(radius: float) -> list[np.ndarray]:
-    """Z of the relaxed adatom as it is, and with orbitals carrying the host's couplings over the edge of the region, both ways."""
+    """Z of the relaxed adatom as it is, and with orbitals that carry the host's couplings over the edge, in both ways."""
     crystal, omega, level = replace(slab(3), repeat=(10, 1, 1)), 2.0, -1.6
     matrices = crystal.host()
     connection = two_centre_connection(MODEL, matrices)

@@ -27,8 +27,9 @@ from emforce.steps import Step, atoms_document
 from emforce.store import Store
 from emforce.stored import Check
 
-#: what a rigid shift may cost before the sum rule is imposed, as a share of the force constant of one atom
-MAX_SUM_RULE = 0.02
+#: what a rigid shift may cost before the sum rule is imposed, as a share of the force constant of one atom; of the grid's error
+#: the rule leaves 4 % (measured: `emforce.kinetics_assess.SUM_RULE_LEFT`)
+MAX_SUM_RULE = 0.1
 
 
 @dataclass(frozen=True)

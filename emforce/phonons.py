@@ -106,6 +106,10 @@ def phonon_fields(plan: PhononPlan, found: Phonons) -> dict[str, Any]:
     """The fields of a host that phonons fill; without bands and Debye temperature where they are not served."""
     check = Check("acoustic sum rule before correction, relative", found.sum_rule, MAX_SUM_RULE)
     reason = found.reason or ("" if check.passed else str(check))
+    unknown = sorted(name for name, part in found.debye_parts_K.items() if np.isnan(part))
+    if not reason and (unknown or np.isnan(found.debye_K)):
+        part = ", ".join(unknown) or "the sound velocities"
+        reason = f"no uncertainty from {part}: acoustic branches are unstable; a larger supercell helps"
     details = _settings_of(plan) | {
         "highest_THz": found.highest_THz, "lowest_THz": found.lowest_THz, "checks": [check.document()],
     }

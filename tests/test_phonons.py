@@ -202,3 +202,11 @@ def test_a_real_step_gives_restoring_forces(tmp_path):
     np.testing.assert_allclose(forces[0, :, 1:].sum(axis=0), 0, atol=1e-3)  # by symmetry
     with pytest.raises(Exception, match="Al bulk host"):
         host_with_phonons(plan, store, {plan.bulk.name: "self-consistency not reached"})
+
+
+def test_a_supercell_too_small_for_its_uncertainty_is_not_served():
+    """Force constants inside the inscribed sphere alone may be unstable: then there is no part, no uncertainty, and no value."""
+    found = replace(copper()[1], debye_parts_K={"interaction range": float("nan"), "acoustic sum rule": 2.0})
+    fields = phonon_fields(plan_phonons("Cu", load_settings("quick")), found)
+    assert fields["phonon_status"].startswith("failed: no uncertainty from interaction range")
+    assert "debye_temperature_K" not in fields

@@ -13,8 +13,8 @@ of its sigma, a part that was not estimated being nan:
     basis      relative error of the host against plane waves, as for K, times |Z_direct|
     path       (hop average only) as for K
 
-Where the drift, the region, its edge or the frequencies leave more open than |Z_direct| there is no single value: the interval
-Z_direct -+ sigma is served.
+Where the drift, the region, its edge or the frequencies leave more open than |Z_direct|, and more than NEGLIGIBLE, there is no
+single value: the interval Z_direct -+ sigma is served.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from emforce.physics.wind import hop_average
 NAN = math.nan
 #: hbar/tau of metals between room temperature and 1000 K is 0.05 to 0.25 eV
 DRIFT_RANGE_eV = 0.25
+#: a valence below this is small beside any ion's charge and any wind: one that is known to be that small is a value
+NEGLIGIBLE = 0.25
 #: what a sigma of Z_direct leaves out unless a run varies it
 NOT_ESTIMATED = ("fermi_energy", "smearing", "region", "edge", "frequencies", "layers", "geometry")
 
@@ -69,9 +71,9 @@ class DirectValue:
 
     @property
     def is_interval(self) -> bool:
-        """Whether drift or numerical parts exceed the value."""
+        """Whether drift or numerical parts exceed the value, and `NEGLIGIBLE`."""
         numerical = [self.parts.get(name, NAN) for name in ("region", "edge", "frequencies")]
-        return not max(self.parts["drift"], *(p for p in numerical if not math.isnan(p)), 0.0) <= abs(self.value)
+        return not max(self.parts["drift"], *(p for p in numerical if not math.isnan(p)), 0.0) <= max(abs(self.value), NEGLIGIBLE)
 
     def fields(self) -> dict[str, Any]:
         """Fields of a record."""

@@ -131,3 +131,11 @@ def test_hop_average(symmetric):
     assert mean.parts["path"] == pytest.approx(0.5)
     assert mean.total == pytest.approx(np.full(5, 2.5))
     assert np.isnan(mean.tensor).all()
+
+
+@pytest.mark.parametrize(("drift", "interval"), [(0.1, False), (0.24, False), (0.3, True)])
+def test_a_valence_known_to_be_small_is_a_value(drift, interval):
+    """0.05 +- 0.1 says that there is next to no direct force: more than an interval would."""
+    value = known(0.05, drift)
+    assert value.is_interval is interval
+    assert math.isnan(synthetic.record(**value.fields()).z_direct) is interval

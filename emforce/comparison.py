@@ -49,6 +49,8 @@ _OF_HOPS = ("z_star", "z_wind", "k_wind_uohm_cm", "barrier_eV", "formation_energ
 _EXPECTED = ("z_star", "barrier_eV", "formation_energy_eV", "ea_eV", "d0_m2_s", "q_star_eV")
 _EVALUATED = ("z_star", "z_wind", "d_m2_s", "q_star_eV")
 _LOGARITHMIC = ("d0_m2_s", "d_m2_s")
+#: of self-diffusion, where the vacancy's formation energy is known; else of the vacancy itself
+_OF_DIFFUSION = ("ea_eV", "d0_m2_s", "d_m2_s")
 PLANE_WAVES = "plane waves"
 NOTHING = "no published value found"
 MEMORY = "from memory, not seen at its source"
@@ -125,10 +127,6 @@ class Comparison:
     def document(self) -> Document:
         """Names and values, in the order above."""
         return asdict(self)
-
-
-#: of self-diffusion, where the vacancy's formation energy is known; else of the vacancy itself
-_OF_DIFFUSION = ("ea_eV", "d0_m2_s", "d_m2_s")
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ class DirectHop:
     common : inputs that every step of the hop has: geometry, setups, settings of the density functional theory
     images, labels : document and label of each image
     needs : the ground states by name
-    embedding : the embedding that the wind force is served from; embedded : its step for each image
-    fermi_error : uncertainty of E_F, eV; the tables of these steps hold it with both signs
+    embedding : the embedding that the wind force is served from; tables : the step of its host's Green functions
+    fermi_error : uncertainty of E_F, eV; its tables hold it with both signs
     axes : of the field
     """
 
@@ -33,7 +33,7 @@ class DirectHop:
     labels: Sequence[str]
     needs: Mapping[str, Step]
     embedding: Document
-    embedded: Sequence[Step]
+    tables: Step
     fermi_error: float
     axes: tuple[int, ...]
 
@@ -47,7 +47,7 @@ def direct_step(hop: DirectHop, settings: Direct) -> Step:
     host, thick = hop.needs["host"], hop.needs[hop.embedding["host"]]
     own = dipoles_step(hop, host)
     wide = own if thick is host else dipoles_step(hop, thick)
-    needs = {"host": host, "dipoles": wide, "tables": hop.embedded[0].needs["tables"]}
+    needs = {"host": host, "dipoles": wide, "tables": hop.tables}
     if thick is not host:
         needs["thick"] = thick
     needs |= _movers(hop, own)

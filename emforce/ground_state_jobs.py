@@ -50,7 +50,8 @@ def _mesh_document(inputs: Document) -> Document:
     return {"size": tuple(inputs["kpts"]), "gamma": bool(inputs.get("gamma", False))}
 
 
-def _run_ground_state(inputs: Document, folder: Path, log: Path, store: Store) -> tuple[Any, Document]:
+def run_ground_state(inputs: Document, folder: Path, log: Path, store: Store) -> tuple[Any, Document]:
+    """Calculator and values of the self-consistent calculation that the inputs of a step describe."""
     from emforce.ranked_scf import ground_state
     from emforce.self_consistency import Start
 
@@ -70,7 +71,7 @@ def host(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pat
     """Run the step `host`: matrices."""
     from emforce.dft import host_matrices
 
-    calc, values = _run_ground_state(inputs, folder, log, store)
+    calc, values = run_ground_state(inputs, folder, log, store)
     save_matrices(folder, host_matrices(calc, tuple(inputs["matrix_kpts"])))
     return values
 
@@ -80,7 +81,7 @@ def bulk(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pat
     from emforce.dft import host_matrices
 
     laps = Laps()
-    calc, values = _run_ground_state(inputs, folder, log, store)
+    calc, values = run_ground_state(inputs, folder, log, store)
     matrices = host_matrices(calc, tuple(inputs["matrix_kpts"]))
     save_matrices(folder, matrices)
     laps.end("dft")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.geometry import find_mic
 from numpy.typing import NDArray
 
 from emforce.errors import InputError
@@ -109,6 +111,23 @@ class Hop:
             if abs(image.fraction - fraction) < 5e-4:
                 return image
         raise InputError("image", fraction, ", ".join(f"{i.fraction:g}" for i in self.images))
+
+
+def nearness(mover: int, places: Iterable[tuple[Atoms, FloatArray]]) -> FloatArray:
+    """(atoms,) smallest distance of each atom from the mover, in units of the nearest atom's there; inf for the mover itself.
+
+    places : structures, and where the mover is, or would be, in them
+    """
+    ratio: FloatArray | None = None
+    for atoms, place in places:
+        others = np.delete(np.arange(len(atoms)), mover)
+        _, distance = find_mic(atoms.positions[others] - place, atoms.cell, atoms.pbc)
+        if ratio is None:
+            ratio = np.full(len(atoms), np.inf)
+        ratio[others] = np.minimum(ratio[others], distance / distance.min())
+    if ratio is None:
+        raise InputError("places", (), "at least one")
+    return ratio
 
 
 def image_label(fraction: float) -> str:

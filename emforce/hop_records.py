@@ -25,7 +25,7 @@ from emforce.direct_assess import DirectValue, assess_direct, average_direct
 from emforce.errors import EmforceError, InputError
 from emforce.hop import Hop
 from emforce.materials import material
-from emforce.physics.hostcheck import Tolerance
+from emforce.physics.hostcheck import Tolerance, joined_path
 from emforce.plan import HopPlan, displaced_axes, structure_digest
 from emforce.record import HOP_AVERAGE, Host, Record, preset_label
 from emforce.settings import Settings
@@ -242,12 +242,7 @@ def host_record(metal: str, settings: Settings, bulk: Finished) -> Host:
     if check is None:
         return Host(**identity, status="outside tolerance", reason="no plane-wave reference for this metal", provenance=origin)
     bands = bulk.arrays("bands.npz")
-    path = _joined(bands["path"], [int(i) for i in check["labels"]])
-    names: dict[float, str] = {}
-    for i, letter in check["labels"].items():
-        at = float(path[int(i)])
-        names[at] = f"{names[at]}|{letter}" if at in names else letter
-    ticks = tuple(names.items())
+    path, ticks = joined_path(bands["path"], {int(i): letter for i, letter in check["labels"].items()})
     limits = Tolerance()
     checks = (
         Check("band rms error", check["band_rms"], limits.band_rms, "<=", "eV"),
@@ -271,12 +266,3 @@ def host_record(metal: str, settings: Settings, bulk: Finished) -> Host:
         checks=checks,
         provenance=origin,
     )
-
-
-def _joined(path: np.ndarray, special: Sequence[int]) -> np.ndarray:
-    """Distances along a band path without its jumps: between two special points that follow each other at once."""
-    steps = np.diff(path, prepend=path[0])
-    for i in special:
-        if i + 1 in special:
-            steps[i + 1] = 0.0
-    return np.asarray(np.cumsum(steps))

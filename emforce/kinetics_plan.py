@@ -12,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.geometry import find_mic
 
 from emforce.errors import EmforceError, InputError
-from emforce.hop import FloatArray, Hop
+from emforce.hop import FloatArray, Hop, nearness
 from emforce.materials import material
 from emforce.physics.force_constants import Displacement, Group, displacements
 from emforce.plan import dft_document, setups, title_of
@@ -88,18 +87,11 @@ def shells_of(hop: Hop, count: int) -> tuple[tuple[int, ...], ...]:
     Raises `InputError` where the hop has no initial image and saddle.
     """
     start, saddle = hop.image(0.0), hop.image(0.5)
-    mover = start.mover
-    places = [(start, start.mover_position), (saddle, saddle.mover_position)]
-    if hop.symmetric:
-        places.append((start, start.mover_position + hop.hop_vector))
-    else:
-        places.append((hop.image(1.0), hop.image(1.0).mover_position))
-    ratio = np.full(len(start.atoms), np.inf)
-    for image, place in places:
-        others = np.delete(np.arange(len(ratio)), mover)
-        _, d = find_mic(image.atoms.positions[others] - place, image.atoms.cell, image.atoms.pbc)
-        ratio[others] = np.minimum(ratio[others], d / d.min())
-    found: list[tuple[int, ...]] = [(mover,)]
+    end = (start.atoms, start.mover_position + hop.hop_vector)
+    if not hop.symmetric:
+        end = (hop.image(1.0).atoms, hop.image(1.0).mover_position)
+    ratio = nearness(start.mover, [(start.atoms, start.mover_position), (saddle.atoms, saddle.mover_position), end])
+    found: list[tuple[int, ...]] = [(start.mover,)]
     inner = 0.0
     for reach in SHELL_REACH[:count]:
         found.append(tuple(int(a) for a in np.flatnonzero((ratio > inner) & (ratio <= reach))))

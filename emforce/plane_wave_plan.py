@@ -11,7 +11,7 @@ egg-box error of the local basis leaves with it. A bulk cell, and a slab with n 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from emforce.errors import InputError
 from emforce.hop import FloatArray, Hop
 from emforce.kinetics_plan import KineticsHop, stationary_step, tight
 from emforce.plan import bulk_step, host_grid, setups, title_of
+from emforce.settings import Mesh
 from emforce.steps import Document, Step, atoms_document, document_atoms
 from emforce.store import Finished
 
@@ -66,32 +67,29 @@ class Wide:
 
 def wide_steps(item: KineticsHop, atoms: Atoms, title: str) -> Wide:
     """Plane waves for one structure of the supercell, its host's upper layers where the settings say so."""
-    pbc, k = item.hop.host_unit.pbc, item.settings.kinetics
-    kpts = k.plane_wave_bulk_kpts if pbc[2] else k.plane_wave_slab_kpts
-    if pbc[2] or not k.plane_wave_layers:
-        return Wide(_plane_wave_step(item, atoms, title, kpts), None, tuple(range(len(atoms))))
-    kept = upper_atoms(item.hop, k.plane_wave_layers)
-    whole = stationary_step(item, atoms, f"{title}, upper {k.plane_wave_layers} layers", False, kpts)
-    return _cut(item, atoms, title, whole, kept)
+    return _wide(item, atoms, title, (1, 1, 1), lambda layers: upper_atoms(item.hop, layers))
 
 
 def host_wide_steps(item: KineticsHop) -> Wide:
     """The same for the cell of the host, with the k-points of the supercell."""
-    hop, k = item.hop, item.settings.kinetics
-    unit = hop.host_unit
-    coarse = k.plane_wave_bulk_kpts if unit.pbc[2] else k.plane_wave_slab_kpts
-    kpts = (coarse[0] * hop.repeat[0], coarse[1] * hop.repeat[1], coarse[2] * hop.repeat[2])
-    if unit.pbc[2] or not k.plane_wave_layers:
-        return Wide(_plane_wave_step(item, unit, "host", kpts), None, tuple(range(len(unit))))
-    whole = stationary_step(item, unit, f"host, upper {k.plane_wave_layers} layers", False, kpts)
-    whole = replace(whole, inputs=whole.inputs | {"grid": host_grid(unit, hop.repeat, item.settings)})
-    return _cut(item, unit, "host", whole, _upper(unit, k.plane_wave_layers))
+    unit = item.hop.host_unit
+    return _wide(item, unit, "host", item.hop.repeat, lambda layers: _upper(unit, layers))
 
 
-def _cut(item: KineticsHop, atoms: Atoms, title: str, whole: Step, kept: Sequence[int]) -> Wide:
-    small, grid = cut_out(atoms, kept, whole.inputs["grid"])
+def _wide(item: KineticsHop, atoms: Atoms, title: str, repeat: Mesh, upper: Callable[[int], Sequence[int]]) -> Wide:
+    """`repeat` : of the cell in the supercell; `upper` : its atoms in that many upper layers."""
+    k, bulk = item.settings.kinetics, atoms.pbc[2]
+    a, b, c = k.plane_wave_bulk_kpts if bulk else k.plane_wave_slab_kpts
+    kpts = (a * repeat[0], b * repeat[1], c * repeat[2])
+    layers = k.plane_wave_layers
+    if bulk or not layers:
+        return Wide(_plane_wave_step(item, atoms, title, kpts), None, tuple(range(len(atoms))))
+    kept = upper(layers)
+    whole = stationary_step(item, atoms, f"{title}, upper {layers} layers", False, kpts)
+    supercell_grid = whole.inputs["grid"]
+    small, grid = cut_out(atoms, kept, [n // r for n, r in zip(supercell_grid, repeat, strict=True)])
     local = replace(whole, inputs=whole.inputs | {"atoms": atoms_document(small), "grid": list(grid)}, seconds=5.0 * len(small))
-    return Wide(_plane_wave_step(item, small, title, whole.inputs["kpts"]), local, tuple(kept))
+    return Wide(_plane_wave_step(item, small, title, kpts), local, tuple(kept))
 
 
 def upper_atoms(hop: Hop, layers: int) -> tuple[int, ...]:

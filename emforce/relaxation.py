@@ -7,13 +7,12 @@ from pathlib import Path
 
 import numpy as np
 from ase import units
-from ase.geometry import find_mic
 
 from emforce import provenance
 from emforce.basis import basis_name
 from emforce.campaign import Campaign, Placement
 from emforce.errors import ConvergenceError, EmforceError
-from emforce.hop import Hop, Image
+from emforce.hop import Hop, Image, nearness
 from emforce.jobs import Step, atoms_document
 from emforce.materials import material
 from emforce.plan import dft_document, host_grid, setups, title_of
@@ -130,12 +129,9 @@ def free_atoms(hop: Hop, reach: float = NEIGHBOUR_REACH) -> list[int]:
     places = [(image.atoms, image.mover_position) for image in hop.images]
     if hop.symmetric and first.fraction < 1e-6:
         places.append((first.atoms, first.mover_position + hop.hop_vector))
-    near = {first.mover}
-    others = np.delete(np.arange(len(first.atoms)), first.mover)
-    for atoms, place in places:
-        _, distance = find_mic(atoms.positions[others] - place, atoms.cell, atoms.pbc)
-        near |= set(others[distance <= reach * distance.min()].tolist())
-    return sorted(near)
+    near = nearness(first.mover, places) <= reach
+    near[first.mover] = True
+    return [int(i) for i in np.flatnonzero(near)]
 
 
 def _image_step(hop: Hop, image: Image, settings: Settings, tolerance: float) -> Step:

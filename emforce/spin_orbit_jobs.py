@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from emforce.ground_state_jobs import _run_ground_state
+from emforce.ground_state_jobs import run_ground_state
 from emforce.physics.fermi import FermiSurface, band_energies, cubic_fermi_surfaces
+from emforce.physics.hostcheck import joined_path
 from emforce.physics.lcao import Bloch, LCAOMatrices, real_space_odd
 from emforce.physics.spin_orbit import SpinOrbit, split_levels
 from emforce.steps import Document, Laps, Step, document_atoms, load_matrices
@@ -52,7 +53,7 @@ def spin_orbit(inputs: Document, needs: Mapping[str, Finished], folder: Path, lo
     laps = Laps()
     before = needs["bulk"].values
     scalar = load_matrices(needs["bulk"])
-    calc, again = _run_ground_state(inputs, folder, log, store)
+    calc, again = run_ground_state(inputs, folder, log, store)
     mesh = (int(inputs["matrix_kpts"][0]), int(inputs["matrix_kpts"][1]), int(inputs["matrix_kpts"][2]))
     difference = _difference(scalar, host_matrices(calc, mesh))
     operator, shells = spin_orbit_matrices(calc, mesh)
@@ -121,16 +122,9 @@ def _special_path(inputs: Document) -> tuple[Document, dict[str, np.ndarray]]:
     k, labels = standard_path(atoms)
     cartesian = 2 * np.pi * k @ np.linalg.inv(np.array(atoms.cell)).T
     steps = np.linalg.norm(np.diff(cartesian, axis=0, prepend=cartesian[:1]), axis=1)
-    for i in labels:
-        if i + 1 in labels:
-            steps[i + 1] = 0.0  # the path goes on elsewhere
-    distance = np.cumsum(steps)
-    names: dict[float, str] = {}
-    for i, letter in labels.items():
-        at = float(distance[i])
-        names[at] = f"{names[at]}|{letter}" if at in names else letter
+    distance, ticks = joined_path(np.cumsum(steps), labels)
     points = {letter: k[i] for i, letter in labels.items()}
-    return {"k": k, "distance": distance, "ticks": [[at, name] for at, name in names.items()]}, points
+    return {"k": k, "distance": distance, "ticks": [[at, name] for at, name in ticks]}, points
 
 
 __all__ = ["fine", "fine_step", "spin_orbit", "spin_orbit_step"]

@@ -26,11 +26,10 @@ from dataclasses import replace
 import numpy as np
 
 from emforce.errors import EmforceError
-from emforce.physics.direct_embedding import EmbeddedMover, Host
-from emforce.physics.embedding import RegionSites, site_orbitals, site_translations
-from emforce.physics.lcao import Floats, Ints
+from emforce.physics.direct_embedding import EmbeddedMover, Host, embedded_region, host_dipoles
+from emforce.physics.embedding import RegionSites
+from emforce.physics.lcao import Floats
 from emforce.physics.perturbation import host_matrix
-from emforce.physics.position import Connection
 from emforce.physics.wind import region
 
 
@@ -68,19 +67,16 @@ def carried(mover: EmbeddedMover, host: Host, radius: float, other: bool = False
     """
     p = mover.perturbation
     kept, removed = region(p, radius)
-    starts = np.concatenate([[0], np.cumsum(p.site_orbitals)])
-    pick = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in kept] + [np.arange(starts[-1], len(p.dh))])
-    mapping = np.arange(len(host.matrices.orbitals)) if host.atom is None else host.atom
-    own = RegionSites(p.sites.cells[kept], p.sites.atoms[kept])
-    n = len(pick)
-    old = np.arange(n - p.new_orbitals)
-    h0, s0 = host_matrix(host.matrices, RegionSites(own.cells, mapping[own.atoms]))
+    r = embedded_region(mover, host, radius)
+    pick, n, old = r.pick, len(r.pick), len(r.pick) - r.new
+    sites = RegionSites(r.sites.cells[: len(kept)], r.sites.atoms[: len(kept)])  # in the embedding host
+    h0, s0 = host_matrix(host.matrices, sites)
     h0 = _larger(h0 - host.energy_shift * s0, n)
-    d0 = np.array([_larger(x, n) for x in _dipoles(host.connection, RegionSites(own.cells, mapping[own.atoms]))])
+    d0 = np.array([_larger(x, n) for x in host_dipoles(host.connection, sites)])
     square = np.ix_(pick, pick)
     h, s = h0 + p.dh[square], _larger(s0, n) + p.ds[square]
     new = np.zeros((n, n))
-    new[len(old):, len(old):] = s[len(old):, len(old):]
+    new[old:, old:] = s[old:, old:]
     metric = _larger(s0, n) + new
     c = np.linalg.inv(orbital_change(metric, s, other))
 
@@ -91,15 +87,16 @@ def carried(mover: EmbeddedMover, host: Host, radius: float, other: bool = False
     x = mover.positions[pick]
     d_change, m0 = np.empty((3, n, n)), np.empty((3, 3, n, n))
     for k in range(3):
-        r = d0[k] + mover.d_change[k][square] + _between(s, x[:, k])
-        d_change[k] = turned(r) - _between(metric, x[:, k]) - d0[k]
+        position = d0[k] + mover.d_change[k][square] + _between(s, x[:, k])
+        d_change[k] = turned(position) - _between(metric, x[:, k]) - d0[k]
         for u in range(3):
             b = 0.5 * p.gradient_s[u][square] + mover.a[u][square]
             moved = mover.m0[u, k][square] + b.T * x[:, k] + x[:, k, None] * b
             b = 0.5 * gradient_s[u] + a[u]
             m0[u, k] = turned(moved) - b.T * x[:, k] - x[:, k, None] * b
     made = replace(
-        p, sites=own, removed=RegionSites(p.removed.cells[removed], p.removed.atoms[removed]),
+        p, sites=RegionSites(p.sites.cells[kept], p.sites.atoms[kept]),
+        removed=RegionSites(p.removed.cells[removed], p.removed.atoms[removed]),
         site_distance=p.site_distance[kept], removed_distance=p.removed_distance[removed],
         site_orbitals=p.site_orbitals[kept], dh=turned(h) - h0, ds=new, gradient_h=gradient_h, gradient_s=gradient_s)
     return EmbeddedMover(made, x, d_change, a, m0, mover.valence)
@@ -115,18 +112,6 @@ def _larger(a: Floats, n: int) -> Floats:
 def _between(s: Floats, x: Floats) -> Floats:
     """1/2 {s, x}, x (n,) the places of the orbitals."""
     return np.asarray(0.5 * s * (x[:, None] + x[None, :]))
-
-
-def _dipoles(connection: Connection, sites: RegionSites) -> Floats:
-    """d (3, n, n) of the host between the orbitals of `sites`; zero where there is no such pair."""
-    orbital, site = site_orbitals(_offsets(connection.orbitals), sites)
-    index = site_translations(connection.R, sites)[np.ix_(site, site)]
-    rows, cols = np.ix_(orbital, orbital)
-    return np.array([np.where(index >= 0, d[index, rows, cols], 0.0) for d in connection.d])
-
-
-def _offsets(orbitals: Ints) -> Ints:
-    return np.concatenate([[0], np.cumsum(orbitals)])
 
 
 __all__ = ["carried", "orbital_change"]

@@ -18,6 +18,7 @@ from emforce.errors import InputError
 from emforce.physics.direct_embedding import (
     EmbeddedMover,
     Host,
+    host_dipoles,
     host_kernels,
     meshes,
     pair_term,
@@ -107,7 +108,7 @@ def embedded_mover(
 
     s, t = np.where(known, image.s[pick], 0.0), image.mask[orbital] * ~still
     d_change, a, m0 = np.empty((3, *s.shape)), np.empty((3, *s.shape)), np.empty((3, 3, *s.shape))
-    d_host = _host_d(host[1], sites)
+    d_host = host_dipoles(host[1], sites)
     for x in range(3):
         d_change[x] = np.where(known, image.d[x][pick], 0.0) + 0.5 * s * (off[:, None, x] + off[None, :, x])
         d_change[x, :n0, :n0] -= d_host[x]
@@ -136,14 +137,6 @@ def _labels(host: LCAOMatrices, geometry: DefectGeometry, perturbation: Perturba
             raise InputError("reach", reach, "what the perturbation was made with")
         atoms, shifts = [on_site, outer.atoms], [images.shifts[on_site], outer.shifts]
     return RegionSites(np.concatenate([*shifts, images.shifts[fresh]]), np.concatenate([*atoms, fresh]))
-
-
-def _host_d(connection: Connection, sites: RegionSites) -> Floats:
-    """(3, n, n) d of the perfect host between the orbitals of `sites`."""
-    orbital, site = site_orbitals(np.concatenate([[0], np.cumsum(connection.orbitals)]), sites)
-    index = site_translations(connection.R, sites)[np.ix_(site, site)]
-    rows, cols = np.ix_(orbital, orbital)
-    return np.array([np.where(index >= 0, table[index, rows, cols], 0.0) for table in connection.d])
 
 
 # --- Z(tau) ------------------------------------------------------------------------------------------------------------

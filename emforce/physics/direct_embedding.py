@@ -223,7 +223,7 @@ def translations(movers: Sequence[EmbeddedMover], radius: float) -> Ints:
 
 
 @dataclass(frozen=True)
-class _Region:
+class Region:
     """Orbitals of a region: `pick` in the perturbation, then `sites` in the host with `removed` orbitals at the end."""
 
     pick: Ints
@@ -232,7 +232,8 @@ class _Region:
     new: int
 
 
-def _region(mover: EmbeddedMover, host: Host, radius: float) -> _Region:
+def embedded_region(mover: EmbeddedMover, host: Host, radius: float) -> Region:
+    """The orbitals of a mover within `radius` (Angstrom), and their sites in the host."""
     p = mover.perturbation
     kept, removed = region(p, radius)
     mapping = np.arange(len(host.matrices.orbitals)) if host.atom is None else host.atom
@@ -243,10 +244,18 @@ def _region(mover: EmbeddedMover, host: Host, radius: float) -> _Region:
     starts = np.concatenate([[0], np.cumsum(p.site_orbitals)])
     orbitals = [np.arange(starts[i], starts[i + 1]) for i in kept] + [np.arange(starts[-1], len(p.dh))]
     gone = int(host.matrices.orbitals[mapping[p.removed.atoms[removed]]].sum())
-    return _Region(np.concatenate(orbitals), sites, gone, p.new_orbitals)
+    return Region(np.concatenate(orbitals), sites, gone, p.new_orbitals)
 
 
-def _assemble(table: HostKernel, offsets: Ints, r: _Region) -> tuple[Complexes, Complexes]:
+def host_dipoles(connection: Connection, sites: RegionSites) -> Floats:
+    """(3, n, n) d of the perfect host between the orbitals of `sites`; zero where there is no such pair."""
+    orbital, site = site_orbitals(np.concatenate([[0], np.cumsum(connection.orbitals)]), sites)
+    index = site_translations(connection.R, sites)[np.ix_(site, site)]
+    rows, cols = np.ix_(orbital, orbital)
+    return np.array([np.where(index >= 0, table[index, rows, cols], 0.0) for table in connection.d])
+
+
+def _assemble(table: HostKernel, offsets: Ints, r: Region) -> tuple[Complexes, Complexes]:
     """G0(z1), G0(z2) (2, n, n) and K0 (axes, n, n) on a region, removed orbitals gone and new ones decoupled."""
     between = site_translations(table.R, r.sites)
     if (between < 0).any():
@@ -283,7 +292,7 @@ class PairTerm:
 
 def pair_term(mover: EmbeddedMover, host: Host, table: HostKernel, weights: Complexes, radius: float) -> PairTerm:
     """One pair of energies of one defect; weights (2,) of G'(z1) and G'(z2) in the density. NaN where dH'/du is not known."""
-    p, r = mover.perturbation, _region(mover, host, radius)
+    p, r = mover.perturbation, embedded_region(mover, host, radius)
     g, k = _assemble(table, host.matrices.offsets, r)
     z = table.z - host.energy_shift
     x, omega = z.mean(), float(np.real((z[1] - z[0]) / 1j))

@@ -7,6 +7,7 @@ beyond tolerance is marked, and not served as a default.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,3 +119,20 @@ def compare_host(bands: Floats, reference_bands: Floats, *, dos: tuple[float, fl
         reasons.append(f"smallest overlap eigenvalue {overlap_min:.1e} below {limits.overlap:g}")
     return HostCheck(rms, float(np.abs(errors).max()), errors.size, float(dos_ratio), float(omega_p_ratio),
                      float(overlap_min), not reasons, tuple(reasons))
+
+
+def joined_path(distance: Floats, labels: Mapping[int, str]) -> tuple[Floats, tuple[tuple[float, str], ...]]:
+    """Distances (n,) along a band path without its jumps, and its special points: distance and name, two that meet as "U|K".
+
+    labels : name of a special point by index, increasing; two that follow each other at once are a jump
+    """
+    steps = np.diff(distance, prepend=distance[0])
+    for i in labels:
+        if i + 1 in labels:
+            steps[i + 1] = 0.0
+    path = np.asarray(np.cumsum(steps))
+    names: dict[float, str] = {}
+    for i, letter in labels.items():
+        at = float(path[i])
+        names[at] = f"{names[at]}|{letter}" if at in names else letter
+    return path, tuple(names.items())

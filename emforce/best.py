@@ -21,6 +21,7 @@ from typing import Any
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
 from .record import HOP_AVERAGE
+from .settings import preset_fields
 from .stored import Document
 
 PRESETS = ("production", "standard", "quick")
@@ -42,7 +43,7 @@ def holds(row: Mapping[str, Any], group: Group) -> bool:
 
 def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, float, int]:
     """The smaller, the better: see the rule above."""
-    name, _, changed = str(row["preset"]).partition(" (")
+    name, changed = preset_fields(str(row["preset"]))
     order = PRESETS.index(name) if name in PRESETS else len(PRESETS)
     sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
     return order, bool(changed), sigmas[0] if sigmas else math.inf, -int(row["id"])

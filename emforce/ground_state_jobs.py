@@ -102,18 +102,18 @@ def bulk(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Pat
                "volume": served.volume, "plasma_energy": served.plasma_energy, "rho_lambda": served.rho_lambda,
                "n_check": wider.n_cubic, "n_coarse": coarser.n_cubic}
     laps.end("sums")
-    values["check"] = _compare(inputs["symbol"], matrices, values["electrons"], folder)
+    values["check"] = _compare(inputs["symbol"], inputs["dft"]["functional"], matrices, values["electrons"], folder)
     laps.end("check")
     return values | {"timing": laps.seconds}
 
 
-def _compare(symbol: str, matrices: LCAOMatrices, electrons: float, folder: Path) -> Document | None:
-    """Standing check against the stored plane-wave reference; None where there is none for this metal."""
+def _compare(symbol: str, functional: str, matrices: LCAOMatrices, electrons: float, folder: Path) -> Document | None:
+    """Standing check against the stored plane-wave reference; None where there is none for this metal and functional."""
     from emforce.errors import InputError
     from emforce.planewave import check_bulk_host, load_reference
 
     try:
-        reference = load_reference(symbol)
+        reference = load_reference(symbol, functional=functional)
     except InputError:
         return None
     result = check_bulk_host(matrices, reference)

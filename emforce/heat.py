@@ -19,8 +19,8 @@ from emforce.heat_jobs import transport_step
 from emforce.heat_records import HeatInput, failures, grid, records
 from emforce.keys import BY_NAME
 from emforce.plan import bulk_step
-from emforce.record import HOP_AVERAGE, Record, preset_label
-from emforce.settings import Settings, load_settings
+from emforce.record import HOP_AVERAGE, Record
+from emforce.settings import Settings, load_settings, preset_label
 from emforce.spec import Spec
 from emforce.steps import Document, cost
 from emforce.store import Store

@@ -28,9 +28,9 @@ from emforce.heat_assess import (
 )
 from emforce.materials import material
 from emforce.physics.heat import Curve, LatticeBounds, TransportCurves, lattice_bounds
-from emforce.record import HOP_AVERAGE, Record, preset_label
+from emforce.record import HOP_AVERAGE, Record
 from emforce.seebeck import expected_at, measured_at
-from emforce.settings import Settings
+from emforce.settings import Settings, preset_label
 from emforce.steps import Document, Step
 from emforce.stored import Check
 

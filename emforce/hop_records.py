@@ -27,13 +27,14 @@ from emforce.hop import Hop
 from emforce.materials import material
 from emforce.physics.hostcheck import Tolerance, joined_path
 from emforce.plan import HopPlan, displaced_axes, structure_digest
-from emforce.record import HOP_AVERAGE, Host, Record, preset_label
-from emforce.settings import Settings
+from emforce.record import HOP_AVERAGE, Host, Record
+from emforce.settings import Settings, preset_label
 from emforce.site_symmetry import force_directions
 from emforce.steps import Document, Step, cost
 from emforce.store import Finished, Store
 from emforce.stored import Check
 from emforce.units import uohm_cm
+from emforce.variations import UNRELAXED
 
 METHOD = "wind force, LCAO T-matrix embedding"
 #: limits of the checks that a served record has passed
@@ -58,7 +59,8 @@ def relaxed_folder(hop: Hop, settings: Settings) -> Path | None:
     if not settings.structure.relaxed:
         return None
     layers = "" if hop.spec.facet == "bulk" else f"-{settings.structure.layers}l"
-    return Path(settings.structure.relaxed) / hop.spec.name / ("x".join(map(str, hop.repeat)) + layers)
+    functional = "" if settings.dft.functional == "PBE" else f"-{settings.dft.functional}"
+    return Path(settings.structure.relaxed) / hop.spec.name / ("x".join(map(str, hop.repeat)) + layers + functional)
 
 
 def _failure(steps: Sequence[Step], failed: Mapping[str, str]) -> str | None:
@@ -197,7 +199,7 @@ def _record(label: str, fraction: float, value: Assessed, checks: list[Check], i
 def _identity(item: Prepared, check: Document | None) -> dict[str, Any]:
     spec, settings = item.hop.spec, item.settings
     if check is None:
-        verdict = "no plane-wave reference for this metal"
+        verdict = "no plane-wave reference for this metal and functional"
     else:
         verdict = "passed" if check["passed"] else "; ".join(check["reasons"])
         verdict += (f" (band rms {check['band_rms']:.3f} eV, DOS {100 * (check['dos_ratio'] - 1):+.1f} %, "
@@ -208,7 +210,7 @@ def _identity(item: Prepared, check: Document | None) -> dict[str, Any]:
         host_check=verdict,
         rho_source="; ".join(material(spec.metal).resistivity_sources(300.0)[0]),
     )
-    origin["geometry"] = "as built, not relaxed" if item.residual_force is None else str(relaxed_folder(item.hop, settings))
+    origin["geometry"] = UNRELAXED if item.residual_force is None else str(relaxed_folder(item.hop, settings))
     return hop_identity(item.hop, settings, METHOD) | {"provenance": origin}
 
 
@@ -240,7 +242,8 @@ def host_record(metal: str, settings: Settings, bulk: Finished) -> Host:
     }
     origin = {**provenance.versions(), "git_commit": provenance.git_commit(), "settings_hash": settings.digest}
     if check is None:
-        return Host(**identity, status="outside tolerance", reason="no plane-wave reference for this metal", provenance=origin)
+        reason = "no plane-wave reference for this metal and functional"
+        return Host(**identity, status="outside tolerance", reason=reason, provenance=origin)
     bands = bulk.arrays("bands.npz")
     path, ticks = joined_path(bands["path"], {int(i): letter for i, letter in check["labels"].items()})
     limits = Tolerance()

@@ -239,14 +239,15 @@ def _bands(calc: Any, points: Floats, bands: int, txt: str | None, chunk: int = 
     return result
 
 
-def plane_wave_reference(atoms: Atoms, setup: str = "paw", *, mesh: int = 24, sigma: float = 0.15,
-                         cutoff: float = 500.0, txt: str | None = None) -> PlaneWaveReference:
+def plane_wave_reference(atoms: Atoms, setup: str = "paw", *, functional: str = "PBE", mesh: int = 24,
+                         sigma: float = 0.15, cutoff: float = 500.0, txt: str | None = None) -> PlaneWaveReference:
     """Compute the reference of a bulk metal with one atom in its primitive fcc or bcc cell.
 
     Parameters
     ----------
     atoms : primitive cell, as made by ase.build.bulk
     setup : GPAW's name of the PAW setup
+    functional : exchange and correlation; GPAW needs a setup made with it
     mesh, sigma : k-points per axis and width of the Gaussian delta (eV)
     cutoff : plane-wave cutoff (eV)
     txt : where GPAW writes its log
@@ -262,7 +263,7 @@ def plane_wave_reference(atoms: Atoms, setup: str = "paw", *, mesh: int = 24, si
     atoms = atoms.copy()
 
     def calculator(_: Atoms) -> Any:
-        return GPAW(mode=PW(cutoff), xc="PBE", setups=setup, kpts={"size": (SCF_MESH,) * 3, "gamma": True}, txt=txt,
+        return GPAW(mode=PW(cutoff), xc=functional, setups=setup, kpts={"size": (SCF_MESH,) * 3, "gamma": True}, txt=txt,
                     occupations={"name": "fermi-dirac", "width": SCF_WIDTH}, convergence={"density": 1e-6},
                     maxiter=SCF_ITERATIONS)
 
@@ -287,25 +288,69 @@ def plane_wave_reference(atoms: Atoms, setup: str = "paw", *, mesh: int = 24, si
                   "scf_smearing": f"Fermi-Dirac {SCF_WIDTH} eV", "velocity_step": f"{STEP} 1/Angstrom",
                   "velocity_window": f"{WINDOW} eV"}
     return PlaneWaveReference(
-        symbol=atoms.get_chemical_symbols()[0], setup=setup, functional="PBE", structure=structure,
+        symbol=atoms.get_chemical_symbols()[0], setup=setup, functional=functional, structure=structure,
         lattice_constant=float(lattice.a), cell=np.array(atoms.cell), cutoff=cutoff, electrons=electrons, mesh=mesh,
         sigma=sigma, kpoints=points, weights=weights, energies=energies, speed2=speed2, fermi_level=level, dos=dos,
         transport=transport, omega_p=plasma_frequency(transport, float(atoms.get_volume())), path=path,
         path_labels=labels, path_energies=path_energies, provenance=provenance)
 
 
-def reference_path(symbol: str, directory: Path | None = None) -> Path:
-    """File of the stored reference: emforce/data/planewave/<symbol>.json unless a directory is given."""
+def equilibrium_lattice_constant(symbol: str, structure: str, guess: float, *, setup: str = "paw", functional: str = "PBE",
+                                 cutoff: float = 500.0, kpts: int = 10) -> tuple[float, float]:
+    """Lattice constant of least energy in plane waves, and what the fit leaves open (Angstrom).
+
+    Energies at seven lattice constants within 3 % of `guess`, fitted by a cubic in a^-2 (Birch's equation of state, third order);
+    the second number is the change when the two outermost are left out.
+
+    Parameters
+    ----------
+    symbol, structure : element, "fcc" or "bcc"
+    guess : where to look, Angstrom
+    setup, functional, cutoff, kpts : as in `plane_wave_reference`; kpts of the mesh around Gamma
+
+    Raises
+    ------
+    CheckError : no minimum within the lattice constants computed
+    """
+    from ase.build import bulk
+    from gpaw import GPAW, PW
+
+    constants = guess * np.linspace(0.97, 1.03, 7)
+    energies = []
+    for a in constants:
+        atoms = bulk(symbol, structure, a=float(a))
+        atoms.calc = GPAW(mode=PW(cutoff), xc=functional, setups=setup, kpts={"size": (kpts,) * 3, "gamma": True}, txt=None,
+                          occupations={"name": "fermi-dirac", "width": SCF_WIDTH}, convergence={"density": 1e-6})
+        energies.append(float(atoms.get_potential_energy()))
+    all_points, inner = (birch_minimum(constants[part], np.array(energies)[part]) for part in (slice(None), slice(1, -1)))
+    return all_points, abs(all_points - inner)
+
+
+def birch_minimum(constants: Floats, energies: Floats) -> float:
+    """Lattice constant (Angstrom) at the minimum of a cubic in a^-2 through energies (eV); CheckError if there is none inside."""
+    x = constants**-2.0
+    centre, width = x.mean(), np.ptp(x)
+    fit = np.polynomial.Polynomial.fit((x - centre) / width, energies - energies.mean(), 3)
+    stationary = fit.deriv().roots()
+    found = [float(np.real(r)) for r in stationary if abs(np.imag(r)) < 1e-9 and fit.deriv(2)(np.real(r)) > 0]
+    inside = [(centre + width * r) ** -0.5 for r in found if abs(r) <= 0.5 * 1.02]
+    if len(inside) != 1:
+        raise CheckError(f"no energy minimum between lattice constants {constants.min():.3f} and {constants.max():.3f} Angstrom")
+    return float(inside[0])
+
+
+def reference_path(symbol: str, directory: Path | None = None, functional: str = "PBE") -> Path:
+    """File of a stored reference, in emforce/data/planewave or a directory: <symbol>.json (PBE) or <symbol>.<functional>.json."""
     folder = Path(str(files("emforce"))) / "data" / "planewave" if directory is None else directory
-    return folder / f"{symbol}.json"
+    return folder / (f"{symbol}.json" if functional == "PBE" else f"{symbol}.{functional}.json")
 
 
-def load_reference(symbol: str, directory: Path | None = None) -> PlaneWaveReference:
-    """The stored reference of a metal; InputError with the metals that have one."""
-    path = reference_path(symbol, directory)
+def load_reference(symbol: str, directory: Path | None = None, functional: str = "PBE") -> PlaneWaveReference:
+    """The stored reference of a metal with a functional; InputError with the references that there are."""
+    path = reference_path(symbol, directory, functional)
     if not path.is_file():
         have = ", ".join(sorted(p.stem for p in path.parent.glob("*.json")))
-        raise InputError("metal", symbol, f"a metal with a plane-wave reference: {have or 'none is stored'}")
+        raise InputError("metal", path.stem, f"a metal with a plane-wave reference: {have or 'none is stored'}")
     return PlaneWaveReference.from_json(path.read_text(encoding="utf-8"))
 
 

@@ -10,7 +10,6 @@ All of it is made from the database, nothing is typed in.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from .database import Database
 from .errors import InputError
 from .models.verdict import findings
 from .record import HOP_AVERAGE
+from .settings import preset_fields
 from .stored import Document
 from .tables import as_csv, documents_csv, plus_minus
 from .wire_analysis import WireQuestion
@@ -80,10 +80,9 @@ def write(database: Database, folder: Path, temperature_K: float = 300.0) -> lis
 
 def command_of(row: Mapping[str, Any], group: str) -> str:
     """The command line that computes a row again: specification, preset and overridden fields."""
-    preset, _, changed = str(row["preset"]).partition(" (")
+    preset, changed = preset_fields(str(row["preset"]))
     words = ["emforce", _COMMAND[group], f"structures/{row['spec']}.toml", "--preset", preset]
-    for change in re.split(r", (?=[a-z]+\.\w+=)", changed.removesuffix(")")) if changed else ():
-        name, _, value = change.partition("=")
+    for name, value in changed.items():
         if value.startswith("("):  # a tuple: TOML has lists
             value = "[" + value[1:-1].rstrip(",") + "]"
         words += ["--set", f"{name}={value}"]

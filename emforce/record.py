@@ -79,14 +79,6 @@ def along(tensor: Array, vector: Array) -> float:
     return float(unit[used] @ tensor[np.ix_(used, used)] @ unit[used])
 
 
-def preset_label(preset: str, overrides: Mapping[str, object]) -> str:
-    """Name of a preset with its overridden fields, so that "quick" always means the file as shipped."""
-    if not overrides:
-        return preset
-    changed = ", ".join(f"{name}={overrides[name]}" for name in sorted(overrides))
-    return f"{preset} ({changed})"
-
-
 @dataclass(frozen=True, eq=False)
 class Record(Stored):
     """Values of one image of one hop, or of the hop as a whole (site "hop average"): those that were computed.

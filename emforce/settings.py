@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -273,6 +275,42 @@ def load_settings(preset: str, overrides: Mapping[str, object] | None = None) ->
     if settings.kinetics.shells > 4:
         raise InputError("kinetics.shells", settings.kinetics.shells, "0 to 4")
     return settings
+
+
+def preset_label(preset: str, overrides: Mapping[str, object]) -> str:
+    """Name of a preset with its overridden fields, so that "quick" always means the file as shipped."""
+    if not overrides:
+        return preset
+    changed = ", ".join(f"{name}={overrides[name]}" for name in sorted(overrides))
+    return f"{preset} ({changed})"
+
+
+def preset_fields(label: str) -> tuple[str, dict[str, str]]:
+    """The preset and the overridden fields of a label, as text: the inverse of `preset_label`."""
+    preset, _, changed = label.partition(" (")
+    # commas within a list do not part fields
+    parts = re.split(r", (?=[a-z]+\.\w+=)", changed.removesuffix(")")) if changed else []
+    pairs = (part.partition("=") for part in parts)
+    return preset, {name: value for name, _, value in pairs}
+
+
+def settings_of(label: str) -> Settings:
+    """The settings that a stored row names in its preset, such as "quick (dft.functional=LDA)".
+
+    Raises
+    ------
+    InputError as `load_settings`
+    """
+    preset, changed = preset_fields(label)
+    return load_settings(preset, {name: _from_text(text) for name, text in changed.items()})
+
+
+def _from_text(text: str) -> Any:
+    """A value as a label shows it: Python's words for numbers, truth values and tuples, anything else as text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _value(where: str, name: str, kind: object, value: Any) -> Any:

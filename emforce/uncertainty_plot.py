@@ -10,7 +10,6 @@ atoms that move. Style, colours and caption are those of `emforce.plot`. Z > 0, 
 from __future__ import annotations
 
 import math
-import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure
 from .record import HOP_AVERAGE
 from .screening import names_of
 from .screening_plot import _part_name
+from .settings import preset_fields
 from .stored import Document
 from .tables import plus_minus
 
@@ -303,12 +303,11 @@ def _draw_shells(row: Document, axis: Any, _: int) -> None:
 
 def _setting(row: Document, group: Sequence[Document]) -> str:
     """What tells a row from the others of its hop: overridden fields of its preset, the preset, the method or basis."""
-    preset, _, changed = str(row["preset"]).partition(" (")
-    words = changed.removesuffix(")") or "as shipped"
+    preset, changed = preset_fields(str(row["preset"]))
     apart = [str(row[name]) for name in ("method", "basis") if len({other[name] for other in group}) > 1]
-    if len({str(other["preset"]).partition(" (")[0] for other in group}) > 1 or not changed:
+    if len({preset_fields(str(other["preset"]))[0] for other in group}) > 1 or not changed:
         apart.insert(0, preset)
-    fields = re.split(r", (?=[a-z]+\.\w+=)", words)  # commas within a list do not part fields
+    fields = [f"{name}={value}" for name, value in changed.items()] or ["as shipped"]
     return "\n".join(textwrap.fill(text, 26, break_long_words=False) for text in (*apart, *fields))
 
 

@@ -16,6 +16,7 @@ from emforce.relaxed import apply_relaxed, read_relaxed
 from emforce.settings import Settings, load_settings
 from emforce.store import Store
 from emforce.structure import build_hop, load_spec
+from emforce.variations import add_with_variations
 
 
 def load_hops(spec_paths: Sequence[Path], *, preset: str, overrides: Mapping[str, object]) -> list[Hop]:
@@ -103,9 +104,7 @@ def compute(prepared: Sequence[Prepared], place: Placement, *, store: Path, data
             made, host = records(item, disk, failed)
             if host is not None:
                 rows.add_host(host)
-            for record in made:
-                rows.add(record)
-            found += made
+            found += add_with_variations(rows, made)
     return found
 
 

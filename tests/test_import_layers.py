@@ -77,6 +77,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("audit", "comparison"),
     ("assess",),
     ("direct_assess",),
+    ("variations",),
     ("hop_records", "heat_assess"),
     ("heat_records",),
     ("workflow", "heat", "phonons", "spin_orbit"),

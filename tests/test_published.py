@@ -19,8 +19,7 @@ from emforce.database import Database
 from emforce.errors import InputError
 from emforce.keys import SIGMA_OF
 from emforce.published import command_of, write
-from emforce.record import preset_label
-from emforce.settings import load_settings
+from emforce.settings import load_settings, preset_label
 from emforce.tables import plus_minus
 
 RECIPE = Path(__file__).parent.parent / "workflows" / "publish.py"

@@ -14,7 +14,7 @@ import synthetic
 from emforce import keys
 from emforce.errors import CheckError, InputError
 from emforce.keys import HOST_KEYS, KEYS
-from emforce.record import SIGMA_PARTS, Host, Record, along, direction, preset_label, quadrature
+from emforce.record import SIGMA_PARTS, Host, Record, along, direction, quadrature
 from emforce.stored import Check
 
 
@@ -157,11 +157,6 @@ def test_what_fails_cannot_be_ok(changes, message):
         synthetic.record(**changes)
     kept = synthetic.record(**changes, status="failed", reason="as said")
     assert Record.from_document(copy.deepcopy(kept.document())) == kept
-
-
-def test_preset_label():
-    assert preset_label("quick", {}) == "quick"
-    assert preset_label("quick", {"mesh": 48, "delta": 0.02}) == "quick (delta=0.02, mesh=48)"
 
 
 NOTHING = {"k_wind_uohm_cm": math.nan, "k_wind_sigma_parts_uohm_cm": {}}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from emforce.errors import InputError
-from emforce.settings import _SECTIONS, load_settings, presets
+from emforce.settings import _SECTIONS, load_settings, preset_fields, preset_label, presets, settings_of
 
 FIELDS = [(f"{section}.{f.name}", str(f.type)) for section, kind in _SECTIONS.items() for f in fields(kind)]
 
@@ -120,3 +120,24 @@ def test_digest_does_not_follow_the_name():
     assert load_settings("standard").digest != quick.digest
     # the same number written as 5 and 5.0
     assert load_settings("quick", {"structure.vacuum_A": 7}).digest == load_settings("quick", {"structure.vacuum_A": 7.0}).digest
+
+
+def test_preset_label():
+    assert preset_label("quick", {}) == "quick"
+    assert preset_label("quick", {"mesh": 48, "delta": 0.02}) == "quick (delta=0.02, mesh=48)"
+
+
+@pytest.mark.parametrize("fields", [
+    {}, {"dft.functional": "LDA"}, {"structure.slab_size": (4, 4, 1), "dft.functional": "LDA"},
+    {"embedding.radii_A": (7.4, 8.0), "direct.compute": False, "host.sigma_eV": 0.1, "direct.vary": ("region", "edge")},
+])
+def test_a_label_tells_its_settings(fields):
+    settings = load_settings("quick", fields)
+    label = preset_label(settings.preset, dict(settings.overrides))
+    assert preset_fields(label) == ("quick", {name: str(value) for name, value in fields.items()})
+    assert settings_of(label) == settings
+
+
+def test_a_label_with_a_field_that_is_gone():
+    with pytest.raises(InputError, match=r"dft\.colour"):
+        settings_of("quick (dft.colour=red)")

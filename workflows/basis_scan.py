@@ -1,5 +1,6 @@
 """How the bases in emforce/data/bases.toml were chosen: plane-wave references, scan of recipes, check of the choice.
 
+    python workflows/basis_scan.py lattice Mo W --functional LDA    # lattice constants of another functional, plane waves
     python workflows/basis_scan.py reference Cu W      # plane waves -> emforce/data/planewave/<metal>.json
     python workflows/basis_scan.py scan Cu --shells 1s1p2d 1s2p2d 2s2p2d --evaluations 50
     python workflows/basis_scan.py check Cu W          # self-consistent host of every recipe against plane waves
@@ -38,6 +39,7 @@ from emforce.physics.lcao import LCAOMatrices
 from emforce.planewave import (
     PlaneWaveReference,
     check_bulk_host,
+    equilibrium_lattice_constant,
     load_reference,
     plane_wave_reference,
     reference_path,
@@ -216,13 +218,23 @@ def geometry(symbol: str, folder: Path) -> None:
               f"largest {np.abs(error).max():.3f} eV/Angstrom", flush=True)
 
 
-def make_reference(symbol: str, folder: Path) -> None:
+def make_reference(symbol: str, functional: str) -> None:
     """Plane-wave reference at the lattice constant of the materials file, written into the package's data."""
     metal = material(symbol)
-    atoms = bulk(symbol, metal.structure, a=float(metal.lattice_constant("PBE")))
-    reference = plane_wave_reference(atoms, setup_name(symbol))
-    reference_path(symbol).write_text(reference.to_json(), encoding="utf-8")
-    print(f"{symbol}: hbar omega_p {reference.omega_p:.3f} eV, DOS {reference.dos:.3f} /eV", flush=True)
+    atoms = bulk(symbol, metal.structure, a=float(metal.lattice_constant(functional)))
+    reference = plane_wave_reference(atoms, setup_name(symbol), functional=functional)
+    reference_path(symbol, functional=functional).write_text(reference.to_json(), encoding="utf-8")
+    print(f"{symbol} {functional}: hbar omega_p {reference.omega_p:.3f} eV, DOS {reference.dos:.3f} /eV", flush=True)
+
+
+def print_lattice_constant(symbol: str, functional: str) -> None:
+    """Lattice constant in plane waves with this functional and with PBE, which the materials file has from another code."""
+    metal = material(symbol)
+    published = float(metal.lattice_constant("PBE"))
+    for name in (functional, "PBE"):
+        a, open_ = equilibrium_lattice_constant(symbol, metal.structure, published, setup=setup_name(symbol), functional=name)
+        print(f"{symbol} {name}: a = {a:.4f} Angstrom (the fit leaves {open_:.4f} open); "
+              f"PBE in the materials file {published:.4f}", flush=True)
 
 
 def main() -> int:
@@ -230,10 +242,11 @@ def main() -> int:
     import gpaw
 
     parser = argparse.ArgumentParser(description="Choice of the LCAO bases against plane waves")
-    parser.add_argument("step", choices=("reference", "scan", "check", "geometry"))
+    parser.add_argument("step", choices=("lattice", "reference", "scan", "check", "geometry"))
     parser.add_argument("metals", nargs="+")
     parser.add_argument("--shells", nargs="+", default=["1s2p2d"])
     parser.add_argument("--evaluations", type=int, default=50)
+    parser.add_argument("--functional", default="PBE", help="of lattice and reference: PBE, LDA, ...")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -242,8 +255,11 @@ def main() -> int:
             if arguments.step == "scan":
                 for shells in arguments.shells:
                     scan(symbol, shells, arguments.evaluations, folder)
+            elif arguments.step in ("lattice", "reference"):
+                functional_step = {"lattice": print_lattice_constant, "reference": make_reference}[arguments.step]
+                functional_step(symbol, arguments.functional)
             else:
-                step = {"reference": make_reference, "check": check_recipes, "geometry": geometry}[arguments.step]
+                step = {"check": check_recipes, "geometry": geometry}[arguments.step]
                 step(symbol, folder)
     return 0
 

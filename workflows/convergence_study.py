@@ -18,7 +18,8 @@ from emforce.commands.options import FIGURES, overrides
 from emforce.convergence import convergence_figure, points, varied
 from emforce.errors import InputError
 from emforce.plot import save
-from emforce.record import HOP_AVERAGE, preset_label
+from emforce.record import HOP_AVERAGE
+from emforce.settings import preset_label
 from emforce.tables import columns, plus_minus
 
 

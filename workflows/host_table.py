@@ -19,7 +19,7 @@ from emforce.evaluate import rho_lambda
 from emforce.hop_records import host_record
 from emforce.materials import Sourced, material
 from emforce.plan import bulk_step
-from emforce.record import preset_label
+from emforce.settings import preset_label
 from emforce.store import Store
 from emforce.tables import columns, plus_minus
 

@@ -17,7 +17,7 @@ from ..errors import EmforceError
 from ..hop import Hop
 from ..plan import structure_digest
 from ..relaxed import apply_relaxed, image_key
-from ..settings import Settings, load_settings
+from ..settings import Settings, settings_of
 from ..spec import load_spec
 from ..structure import build_hop
 
@@ -63,7 +63,7 @@ def locate(row: Mapping[str, Any], root: Path) -> Found:
     if Path(row["spec"]).name != row["spec"] or not spec.is_file():
         return Found(where, files=files, remark=f"No specification {SPECS}/{row['spec']}.toml below {root}: not rebuilt.")
     try:
-        hop = _built(spec, load_settings(str(row["preset"]).partition(" (")[0]))
+        hop = _built(spec, settings_of(str(row["preset"])))
         if files and folder is not None:
             hop = apply_relaxed(hop, folder)
     except (EmforceError, OSError) as error:

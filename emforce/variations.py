@@ -1,0 +1,106 @@
+"""Parts of an uncertainty that come from the same hop computed with other settings: functional, supercell.
+
+    emforce run structures/w110-adatom.toml --set dft.functional=LDA
+
+stores rows of their own. They also measure what the functional leaves open in the rows without that change: those get the
+part `functional`, sigma = |K(LDA) - K|, and likewise for Z_direct. Only one field of `PARTS` may differ, everything else of
+the preset's label, the method, the recipe of the basis, and whether the structures were relaxed are the same; of several
+such rows the largest change counts. It does not matter which of the rows was computed first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from emforce.database import Condition, Database
+from emforce.keys import BY_NAME
+from emforce.record import Record, quadrature
+from emforce.settings import preset_fields
+
+#: field of the settings, and the part of sigma that a row with another value of it measures
+PARTS = {
+    "dft.functional": "functional",
+    "structure.slab_size": "supercell",
+    "structure.bulk_size": "supercell",
+    "structure.layers": "supercell",
+}
+UNRELAXED = "as built, not relaxed"
+#: the value, its sigma, the parts of it
+_QUANTITIES = (
+    ("k_wind_uohm_cm", "k_wind_sigma_uohm_cm", "k_wind_sigma_parts_uohm_cm"),
+    ("z_direct", "z_direct_sigma", "z_direct_sigma_parts"),
+)
+_SAME = ("spec", "metal", "facet", "defect", "hop", "species", "site", "method", "basis")
+
+
+def varied_field(preset: str, other: str) -> str | None:
+    """The field of `PARTS` by which the preset label `other` differs from `preset`; None where it is not exactly one of them."""
+    name, fields = preset_fields(preset)
+    other_name, other_fields = preset_fields(other)
+    changed = [field for field in {**fields, **other_fields} if fields.get(field) != other_fields.get(field)]
+    return changed[0] if name == other_name and len(changed) == 1 and changed[0] in PARTS else None
+
+
+def with_variations(record: Record, others: Iterable[Record]) -> Record:
+    """The record with the parts of its uncertainties that rows of the same hop with other settings measure.
+
+    `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}. A record that is not
+    served, or for which there is none, is returned as it is, without the parts that it may have had.
+    """
+    if record.status != "ok":
+        return record
+    found: dict[str, list[dict[str, Any]]] = {}
+    for other in others:
+        field = varied_field(record.preset, other.preset)
+        if field is None or field in preset_fields(record.preset)[1] or not _comparable(record, other):
+            continue
+        values = {name: getattr(other, name) for name, _, _ in _QUANTITIES}
+        found.setdefault(PARTS[field], []).append(
+            {"preset": other.preset} | {name: None if math.isnan(v) else v for name, v in values.items()})
+    changed: dict[str, Any] = {}
+    for name, sigma, parts in _QUANTITIES:
+        value = getattr(record, name)
+        kept: Mapping[str, float] = {k: v for k, v in getattr(record, parts).items() if k not in PARTS.values()}
+        if math.isnan(value):
+            continue
+        measured = {part: [abs(entry[name] - value) for entry in entries if entry[name] is not None]
+                    for part, entries in found.items()}
+        changed[parts] = {**kept, **{part: max(changes) for part, changes in sorted(measured.items()) if changes}}
+        changed[sigma] = quadrature(changed[parts])
+    origin = {k: v for k, v in record.provenance.items() if k != "varied"}
+    if found:
+        origin["varied"] = {part: sorted(entries, key=lambda e: str(e["preset"])) for part, entries in sorted(found.items())}
+    return replace(record, **changed, provenance=origin) if origin != record.provenance else record
+
+
+def _comparable(record: Record, other: Record) -> bool:
+    relaxed = [one.provenance.get("geometry") == UNRELAXED for one in (record, other)]
+    return (relaxed[0] == relaxed[1] and other.status == "ok"
+            and all(getattr(record, name) == getattr(other, name) for name in _SAME))
+
+
+def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Record]:
+    """Store records, each with what stored rows say about its parts, then the rows about which these records say something.
+
+    Returns the records as they were stored, in their order.
+    """
+    stored = [with_variations(record, _of_hop(rows, record)) for record in records]
+    for record in stored:
+        rows.add(record)
+    for record in stored:
+        for older in _of_hop(rows, record) if set(preset_fields(record.preset)[1]) & set(PARTS) else ():
+            field = varied_field(older.preset, record.preset)
+            if field is not None and field not in preset_fields(older.preset)[1]:
+                rows.add(with_variations(older, _of_hop(rows, older)))
+    return stored
+
+
+def _of_hop(rows: Database, record: Record) -> list[Record]:
+    """Served rows of the same site of the same hop, by the same method."""
+    return rows.records([Condition(BY_NAME[name], "=", (str(getattr(record, name)),)) for name in _SAME])
+
+
+__all__ = ["PARTS", "UNRELAXED", "add_with_variations", "varied_field", "with_variations"]

@@ -1,0 +1,90 @@
+"""Parts of sigma from rows of the same hop with another functional or supercell."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import synthetic
+
+from emforce.database import Condition, Database
+from emforce.keys import BY_NAME
+from emforce.variations import UNRELAXED, add_with_variations, varied_field, with_variations
+
+LDA = "quick (dft.functional=LDA)"
+LARGER = "quick (structure.slab_size=(4, 4, 1))"
+DIRECT = {"z_direct": 0.5, "z_direct_sigma_parts": {"region": 0.1}}
+
+
+def hop(**changes):
+    return synthetic.record(**{"site": "hop average", "fraction": math.nan, **DIRECT, **changes})
+
+
+def served(database, preset):
+    (found,) = database.records([Condition(BY_NAME["preset"], "=", (preset,))])
+    return found
+
+
+@pytest.mark.parametrize("preset, other, field", [
+    ("quick", LDA, "dft.functional"),
+    ("quick", LARGER, "structure.slab_size"),
+    ("quick (host.sigma_eV=0.1)", "quick (dft.functional=LDA, host.sigma_eV=0.1)", "dft.functional"),
+    ("quick", "quick", None),
+    ("quick", "standard (dft.functional=LDA)", None),
+    ("quick", "quick (dft.functional=LDA, host.sigma_eV=0.1)", None),
+    ("quick", "quick (host.sigma_eV=0.1)", None),
+])
+def test_one_field_of_those_that_measure_a_part(preset, other, field):
+    assert varied_field(preset, other) == field
+    assert varied_field(other, preset) == field
+
+
+def test_the_change_is_a_part_of_sigma():
+    base = hop()
+    found = with_variations(base, [
+        base, hop(preset=LDA, k_wind_uohm_cm=-120.0, z_direct=0.3), hop(preset=LARGER, k_wind_uohm_cm=-140.0),
+        hop(preset="quick (structure.layers=5)", k_wind_uohm_cm=-100.0, z_direct=0.6)])
+    parts = found.k_wind_sigma_parts_uohm_cm
+    assert parts["functional"] == pytest.approx(abs(-120.0 - base.k_wind_uohm_cm))
+    assert parts["supercell"] == pytest.approx(abs(-100.0 - base.k_wind_uohm_cm))  # the larger of two changes
+    assert found.z_direct_sigma_parts == pytest.approx({"region": 0.1, "functional": 0.2, "supercell": 0.1})
+    assert found.z_direct_sigma == pytest.approx(math.hypot(0.1, 0.2, 0.1))
+    total = math.hypot(base.k_wind_sigma_uohm_cm, parts["functional"], parts["supercell"])
+    assert found.k_wind_sigma_uohm_cm == pytest.approx(total)
+    assert found.k_wind_uohm_cm == base.k_wind_uohm_cm
+    assert [entry["preset"] for entry in found.provenance["varied"]["supercell"]] == ["quick (structure.layers=5)", LARGER]
+    # the row with the other functional keeps to itself, and without the others the parts go again
+    assert with_variations(hop(preset=LDA), [base]).k_wind_sigma_parts_uohm_cm.keys() == base.k_wind_sigma_parts_uohm_cm.keys()
+    again = with_variations(found, [])
+    assert again.k_wind_sigma_uohm_cm == pytest.approx(base.k_wind_sigma_uohm_cm) and "varied" not in again.provenance
+
+
+@pytest.mark.parametrize("other", [
+    {"site": "saddle", "fraction": 0.5}, {"species": "Ag"}, {"basis": "small"}, {"method": "another"},
+    {"provenance": synthetic.provenance(geometry=UNRELAXED)},
+])
+def test_what_is_not_the_same_hop_measures_nothing(other):
+    base = hop()
+    assert with_variations(base, [hop(preset=LDA, k_wind_uohm_cm=0.0, **other)]) is base
+
+
+def test_a_failed_variation_measures_nothing():
+    base = hop()
+    failure = synthetic.failed(preset=LDA, site="hop average", fraction=math.nan)
+    assert with_variations(base, [failure]) is base
+    assert with_variations(failure, [base]) is failure
+
+
+@pytest.mark.parametrize("order", [("quick", LDA), (LDA, "quick"), ("quick", LDA, "quick"), (LDA, "quick", LDA)])
+def test_the_order_of_computing_does_not_matter(tmp_path, order):
+    values = {"quick": -110.0, LDA: -104.0}
+    with Database(tmp_path / "a.db", create=True) as database:
+        for preset in order:
+            returned = add_with_variations(database, [hop(preset=preset, k_wind_uohm_cm=values[preset])])
+            assert returned[0].preset == preset
+        base, lda = served(database, "quick"), served(database, LDA)
+        count = len(database.rows(everything=True))
+        add_with_variations(database, [base])
+        assert len(database.rows(everything=True)) == count  # nothing new to say
+    assert base.k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(6.0)
+    assert "functional" not in lda.k_wind_sigma_parts_uohm_cm

@@ -19,7 +19,7 @@ import numpy as np
 from emforce.embedding_jobs import defect_geometry, image_perturbation, load_tables, nulls, shift_between
 from emforce.errors import InputError
 from emforce.ground_state_jobs import dft_settings
-from emforce.physics.carried import carried
+from emforce.physics.carried import carried, usable_radius
 from emforce.physics.direct import Accuracy, embedded_mover, embedded_responses, split
 from emforce.physics.direct_embedding import EmbeddedMover, Host
 from emforce.physics.embedding import RegionSites
@@ -32,6 +32,8 @@ from emforce.store import Finished, Store, save_arrays
 
 #: points on the path of the frequencies where their number is varied (emforce.physics.response_kernel.frequencies)
 FINE_PATH = (14, 10)
+#: where the region had to end before the radius asked for, it is varied to this share of where it ends
+SMALLER_REGION = 0.85
 #: numbers of a perturbation that are no arrays
 _SCALARS = ("new_orbitals", "alignment", "far_deviation", "curvature")
 
@@ -103,7 +105,10 @@ def load_mover(step: Finished) -> EmbeddedMover:
 
 
 def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
-    """Run the step `response`: Z and its parts of every image, [force][field], null along an axis that was not computed."""
+    """Run the step `response`: Z and its parts of every image, [force][field], null along an axis that was not computed.
+
+    The region ends at `radius` of the output, before the one asked for where the supercell is too small for that.
+    """
     laps = Laps()
     thin = load_matrices(needs["host"])
     thick = load_matrices(needs["thick"]) if "thick" in needs else thin
@@ -114,28 +119,35 @@ def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log:
     laps.end("reading")
     level = needs["tables"].values["fermi_energy"] + inputs.get("level", 0.0)
     x, y, z = inputs["mesh"]
-    accuracy = Accuracy((x, y, z), inputs["radius"], sigma=inputs["sigma"])
+    radius = usable_radius(movers, host, inputs["radius"])
+    accuracy = Accuracy((x, y, z), radius, sigma=inputs["sigma"])
     if "explicit" in inputs:
         accuracy = replace(accuracy, explicit=int(inputs["explicit"]), path=FINE_PATH)
-    count = len(movers)
-    ways = (False, True) if "edge" in inputs else (False,)
-    movers = [carried(mover, host, inputs["radius"], other) for other in ways for mover in movers]
+    # name of what is varied beside the response itself: radius, and which F
+    ways = {"": (radius, False)}
+    if "edge" in inputs:
+        ways["edge"] = (radius, True)
+        if radius < inputs["radius"]:
+            ways["region"] = (usable_radius(movers, host, SMALLER_REGION * radius), False)
+    images = len(movers)
+    movers = [carried(mover, host, r, other) for r, other in ways.values() for mover in movers]
     found = embedded_responses(host, movers, level, inputs["omega"], accuracy, inputs["omega"])
     tables = next(t for t in load_tables(needs["tables"]) if t.sigma == inputs["sigma"])
     centre = int(np.abs(tables.energies - level).argmin())
     if abs(tables.energies[centre] - level) > 1e-6:
         raise InputError("level", level, f"an energy of the tables, {tables.energies.tolist()}")
-    ms = [wind(tables, centre, thick.offsets, m.perturbation, inputs["radius"], mapping, shift).m for m in movers]
+    ms = [wind(tables, centre, thick.offsets, m.perturbation, radius, mapping, shift).m for m in movers]
     smooth = [response.total - m / inputs["omega"] for m, (response, _) in zip(ms, found, strict=True)]
-    edge = [{"edge": nulls(there - here)} for here, there in zip(smooth, smooth[count:], strict=False)] or [{}] * count
+    varied = [{name: nulls(smooth[way * images + i] - smooth[i]) for way, name in enumerate(ways) if name} for i in range(images)]
     laps.end("response")
     return {
         "omega": inputs["omega"],
         "fermi_energy": level,
+        "radius": radius,
         "images": [
             {name: nulls(getattr(r, name)) for name in ("total", "static", "surface", "sea")}
             | {"m": nulls(m), "condition": condition} | more
-            for (r, condition), m, more in zip(found, ms, edge, strict=False)
+            for (r, condition), m, more in zip(found, ms, varied, strict=False)
         ],
         "timing": laps.seconds,
     }
@@ -161,14 +173,19 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
                   "z_direct_sigma": nulls(parts.sigma), "drift": [nulls(d) for d in parts.drift]}
         base = np.array(needs[inputs["middle"]].values["images"][i]["total"], dtype=float)
         middle = needs[inputs["middle"]].values["omega"]
+        beside = needs[inputs["middle"]].values["images"][i]
         entry["variations"] = [
             {"part": v["part"], "change": nulls(_smooth(needs, v, i, middle) - base + m / middle)}
-            for v in inputs["variations"]
-        ]
-        if inputs.get("edge"):
-            entry["variations"].append({"part": "edge", "change": needs[inputs["middle"]].values["images"][i]["edge"]})
+            for v in inputs["variations"] if not _ended_alike(needs, v, inputs["middle"])
+        ] + [{"part": part, "change": beside[part]} for part in ("edge", "region") if part in beside]
         images.append(entry)
     return {"omegas": omegas.tolist(), "fermi_energy": runs[0]["fermi_energy"], "images": images}
+
+
+def _ended_alike(needs: Mapping[str, Finished], variation: Document, served: str) -> bool:
+    """Whether a response with another radius had to end its region where the served one did, so that it varied nothing."""
+    one, other = (needs[name].values.get("radius") for name in (variation["response"], served))
+    return variation["part"] == "region" and one is not None and one == other
 
 
 def _smooth(needs: Mapping[str, Finished], variation: Document, image: int, omega: float) -> Floats:

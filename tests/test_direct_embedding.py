@@ -12,7 +12,7 @@ from response_models import LocalDefect, random_defect, two_centre_connection
 from test_perturbation import DELTA, MODEL, Crystal, Supercell, relabelled, slab, with_adatom
 
 from emforce.errors import EmforceError, InputError
-from emforce.physics.carried import carried, orbital_change
+from emforce.physics.carried import carried, orbital_change, usable_radius
 from emforce.physics.direct import Accuracy, direct_response, embedded_mover, embedded_responses, split
 from emforce.physics.direct_embedding import EmbeddedMover, Host
 from emforce.physics.lcao import LCAOMatrices
@@ -275,16 +275,21 @@ def test_orbital_change_joins_two_overlaps() -> None:
         orbital_change(a, b - 2 * np.linalg.eigvalsh(b)[-1] * np.eye(6))
 
 
-def _carried_response(radius: float) -> list[np.ndarray]:
-    """Z of the relaxed adatom as it is, and with orbitals that carry the host's couplings over the edge, in both ways."""
-    crystal, omega, level = replace(slab(3), repeat=(10, 1, 1)), 2.0, -1.6
+def _relaxed_mover() -> tuple[Host, EmbeddedMover]:
+    crystal = replace(slab(3), repeat=(10, 1, 1))
     matrices = crystal.host()
     connection = two_centre_connection(MODEL, matrices)
     defect = relaxed_adatom(crystal)
     image = two_centre_connection(MODEL, matrices_of(crystal, defect), defect.mover)
     change = crystal.perturbation(defect, axes=(0, 2))
     mover = embedded_mover((matrices, connection), image, crystal.geometry(defect), change, 3.0)
-    host = Host(matrices, connection, (0,))
+    return Host(matrices, connection, (0,)), mover
+
+
+def _carried_response(radius: float) -> list[np.ndarray]:
+    """Z of the relaxed adatom as it is, and with orbitals that carry the host's couplings over the edge, in both ways."""
+    omega, level = 2.0, -1.6
+    host, mover = _relaxed_mover()
     ways = [mover, carried(mover, host, radius), carried(mover, host, radius, other=True)]
     found = embedded_responses(host, ways, level, omega, Accuracy((120, 1, 1), radius, **FINE), omega)
     return [response.total for response, _ in found]
@@ -297,3 +302,31 @@ def test_carried_orbitals_give_the_response_of_a_long_ring() -> None:
     np.testing.assert_allclose(plain, exact, atol=5e-6)
     np.testing.assert_allclose(first, exact, atol=5e-4)
     np.testing.assert_allclose(second, exact, atol=5e-4)
+
+
+def _spoilt(mover: EmbeddedMover, shell: int) -> tuple[EmbeddedMover, float]:
+    """The mover with an overlap that is not positive definite as soon as a site of this shell is in the region."""
+    p = mover.perturbation
+    site = int(np.argsort(p.site_distance, kind="stable")[shell])
+    starts = np.concatenate([[0], np.cumsum(p.site_orbitals)])
+    ds = p.ds.copy()
+    block = slice(int(starts[site]), int(starts[site + 1]))
+    ds[block, block] -= 3 * np.eye(block.stop - block.start)
+    return replace(mover, perturbation=replace(p, ds=ds)), float(p.site_distance[site])
+
+
+def test_a_region_ends_before_its_overlap_is_not_positive_definite() -> None:
+    host, mover = _relaxed_mover()
+    assert usable_radius([mover], host, 11.0) == 11.0
+    far, distance = _spoilt(mover, 9)
+    radius = usable_radius([mover, far], host, 11.0)
+    distances = mover.perturbation.site_distance
+    inside = distances[distances < distance - 1e-6].max()
+    assert inside < radius < distance
+    assert usable_radius([far], host, 0.5 * (inside + distance)) == 0.5 * (inside + distance)
+    carried(far, host, radius)
+    with pytest.raises(EmforceError, match="eigenvalue"):
+        carried(far, host, 11.0)
+    near, _ = _spoilt(mover, 0)
+    with pytest.raises(EmforceError, match="supercell is too small"):
+        usable_radius([near], host, 11.0)

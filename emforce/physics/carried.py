@@ -17,20 +17,27 @@ Of all F with F^T S0 F = S' the symmetric positive one is taken, the geometric m
 nothing changed, with S0 F symmetric, tells by how much the choice matters:
 
     F = S0^-1/2 (S0^1/2 S' S0^1/2)^1/2 S0^-1/2        or        F = S0^-1/2 (S0^-1/2 S' S0^-1/2)^1/2 S0^1/2
+
+S' on R has to be positive definite itself. In a small cell it is not on a large region, which holds pairs of an atom and another
+one's periodic copy that the supercell does not tell apart from what a single defect has: `usable_radius` ends the region before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from emforce.errors import EmforceError
-from emforce.physics.direct_embedding import EmbeddedMover, Host, embedded_region, host_dipoles
+from emforce.physics.direct_embedding import EmbeddedMover, Host, Region, embedded_region, host_dipoles
 from emforce.physics.embedding import RegionSites
 from emforce.physics.lcao import Floats
 from emforce.physics.perturbation import host_matrix
 from emforce.physics.wind import region
+
+#: least eigenvalue of S' on a region, as a share of the host's on the same sites
+LEAST_SHARE = 0.2
 
 
 def orbital_change(s0: Floats, s: Floats, other: bool = False) -> Floats:
@@ -69,7 +76,7 @@ def carried(mover: EmbeddedMover, host: Host, radius: float, other: bool = False
     kept, removed = region(p, radius)
     r = embedded_region(mover, host, radius)
     pick, n, old = r.pick, len(r.pick), len(r.pick) - r.new
-    sites = RegionSites(r.sites.cells[: len(kept)], r.sites.atoms[: len(kept)])  # in the embedding host
+    sites = _kept_sites(r, len(kept))
     h0, s0 = host_matrix(host.matrices, sites)
     h0 = _larger(h0 - host.energy_shift * s0, n)
     d0 = np.array([_larger(x, n) for x in host_dipoles(host.connection, sites)])
@@ -102,6 +109,34 @@ def carried(mover: EmbeddedMover, host: Host, radius: float, other: bool = False
     return EmbeddedMover(made, x, d_change, a, m0, mover.valence)
 
 
+def usable_radius(movers: Sequence[EmbeddedMover], host: Host, radius: float) -> float:
+    """The largest radius up to `radius` (Angstrom), shell by shell, on whose region each mover's S' is safely positive definite.
+
+    Raises
+    ------
+    EmforceError where there is none that holds the removed sites and a neighbour
+    """
+    shells = {round(float(d), 3) for m in movers for d in m.perturbation.site_distance if d < radius}
+    least = max(max(m.perturbation.removed_distance.max(initial=0.0), m.perturbation.site_distance.min()) for m in movers)
+    for tried in [radius, *(shell + 1e-3 for shell in sorted(shells, reverse=True) if shell + 1e-3 < radius)]:
+        if tried >= least and all(_is_safe(m, host, tried) for m in movers):
+            return tried
+    raise EmforceError(f"no region of up to {radius:g} Angstrom has a positive definite overlap: the supercell is too small")
+
+
+def _is_safe(mover: EmbeddedMover, host: Host, radius: float) -> bool:
+    kept, _ = region(mover.perturbation, radius)
+    r = embedded_region(mover, host, radius)
+    _, s0 = host_matrix(host.matrices, _kept_sites(r, len(kept)))
+    s = _larger(s0, len(r.pick)) + mover.perturbation.ds[np.ix_(r.pick, r.pick)]
+    return bool(np.linalg.eigvalsh(s)[0] >= LEAST_SHARE * np.linalg.eigvalsh(s0)[0])
+
+
+def _kept_sites(r: Region, count: int) -> RegionSites:
+    """The first `count` sites of a region, those with an atom, in the embedding host."""
+    return RegionSites(r.sites.cells[:count], r.sites.atoms[:count])
+
+
 def _larger(a: Floats, n: int) -> Floats:
     """With rows and columns of zeros for new orbitals."""
     out = np.zeros((n, n))
@@ -114,4 +149,4 @@ def _between(s: Floats, x: Floats) -> Floats:
     return np.asarray(0.5 * s * (x[:, None] + x[None, :]))
 
 
-__all__ = ["carried", "orbital_change"]
+__all__ = ["carried", "orbital_change", "usable_radius"]

@@ -28,6 +28,7 @@ from emforce.materials import material
 from emforce.physics.hostcheck import Tolerance, joined_path
 from emforce.plan import HopPlan, displaced_axes, structure_digest
 from emforce.record import HOP_AVERAGE, Host, Record
+from emforce.relaxed import Source
 from emforce.settings import Settings, preset_label
 from emforce.site_symmetry import force_directions
 from emforce.steps import Document, Step, cost
@@ -46,12 +47,17 @@ MAX_RESIDUAL_FORCE = 0.3
 
 @dataclass(frozen=True)
 class Prepared:
-    """A hop with its settings, its plan, and how it was relaxed (None: as built)."""
+    """A hop with its settings, its plan, and where its geometry comes from (None: as built)."""
 
     hop: Hop
     settings: Settings
     plan: HopPlan
-    residual_force: float | None
+    relaxed: Source | None
+
+    @property
+    def residual_force(self) -> float | None:
+        """Largest force left by the relaxation, eV/A; None where there was none."""
+        return None if self.relaxed is None else self.relaxed.residual_force
 
 
 def relaxed_folder(hop: Hop, settings: Settings) -> Path | None:
@@ -210,7 +216,9 @@ def _identity(item: Prepared, check: Document | None) -> dict[str, Any]:
         host_check=verdict,
         rho_source="; ".join(material(spec.metal).resistivity_sources(300.0)[0]),
     )
-    origin["geometry"] = UNRELAXED if item.residual_force is None else str(relaxed_folder(item.hop, settings))
+    origin["geometry"] = UNRELAXED if item.relaxed is None else str(item.relaxed.folder)
+    if item.relaxed is not None and item.relaxed.carried:
+        origin["geometry_note"] = "relaxed in another cell; its displacements carried over into this one"
     return hop_identity(item.hop, settings, METHOD) | {"provenance": origin}
 
 

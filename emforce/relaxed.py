@@ -24,12 +24,16 @@ from emforce.errors import InputError, StoreError
 from emforce.hop import FloatArray, Hop, Image
 from emforce.hosts import face_distances
 from emforce.matching import DEFECT_MARGIN
-from emforce.structure import describe
+from emforce.structure import build_hop, describe
 
 #: cells of a relaxed file and of the hop agree within this, Angstrom
 CELL_TOLERANCE = 1e-4
 #: an atom that went farther than this from where it was built left its site, Angstrom
 MAX_DISPLACEMENT = 1.5
+#: places of two cells are the same within this, Angstrom
+SAME_PLACE = 0.05
+#: positions in files are exact to this, Angstrom
+WRITTEN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,113 @@ def apply_relaxed(hop: Hop, directory: str | Path) -> Hop:
         structures["host"].positions,
         {i.fraction: structures[image_key(i.fraction)].positions for i in hop.images},
     )
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the geometry of a hop comes from.
+
+    Attributes
+    ----------
+    folder : of relaxed structures
+    residual_force : largest force left there, eV/Angstrom
+    carried : the structures were relaxed in another cell, size or vacuum
+    """
+
+    folder: Path
+    residual_force: float
+    carried: bool
+
+
+def relaxed_source(hop: Hop, folder: Path | None, functional: str) -> Source | None:
+    """The relaxed structures for a hop: those of `folder` if it holds any, else the largest cell beside it of the same layers.
+
+    None where there are none: the hop stays as built.
+    """
+    if folder is None:
+        return None
+    if (folder / "relaxed.json").is_file():
+        structures, relaxation = read_relaxed(folder)
+        carried = not np.allclose(structures["host"].cell.array, hop.host_unit.cell.array, atol=CELL_TOLERANCE)
+        return Source(folder, float(relaxation.fmax_eV_per_A), carried or relaxation.size != hop.repeat)
+    if hop.spec.kind == "files":  # they are the geometry
+        return None
+    layers = len(set(np.round(hop.host_unit.positions[:, 2], 3))) if not hop.host_unit.pbc[2] else 0
+    found = []
+    for index in sorted(folder.parent.glob("*/relaxed.json")):
+        _, relaxation = read_relaxed(index.parent)
+        if (relaxation.layers, relaxation.functional) == (layers, functional):
+            source = Source(index.parent, float(relaxation.fmax_eV_per_A), True)
+            found.append((int(np.prod(relaxation.size)), source))
+    return max(found, key=lambda entry: entry[0])[1] if found else None
+
+
+def take_over(hop: Hop, source: Source) -> Hop:
+    """The hop with the structures of a source; raises as `apply_relaxed` and `carried_over`."""
+    return (carried_over if source.carried else apply_relaxed)(hop, source.folder)
+
+
+def carried_over(hop: Hop, directory: str | Path) -> Hop:
+    """The hop with the displacements of structures that were relaxed in another cell: another size, or another vacuum.
+
+    Lattice, layers and images have to be the same. Every atom moves as its site in the relaxed host, and those that were free
+    around the mover by what they went beyond it, found again by their places as built from the mover. Atoms that only the
+    larger cell has stay as the host has them: what they would still do is not in the residual force of the folder.
+
+    Raises
+    ------
+    StoreError when the folder cannot be read; InputError when it holds another lattice, other layers, or lacks an image
+    """
+    structures, relaxation = read_relaxed(directory)
+    small = _as_it_was_built(hop, structures, relaxation, Path(directory))
+    unit = hop.host_unit.positions + _between(small.host_unit, structures["host"].positions)
+    large, small = follow_host(hop, unit), follow_host(small, structures["host"].positions)
+    positions = {}
+    for image in large.images:
+        key = image_key(image.fraction)
+        if key not in structures:
+            raise InputError("relaxed", str(Path(directory) / _file_name(key)), "a relaxed structure of this image")
+        before = small.image(image.fraction)
+        gone = _between(before.atoms, structures[key].positions)
+        moved = image.atoms.positions.copy()
+        for atom in np.flatnonzero(np.linalg.norm(gone, axis=1) > WRITTEN):
+            away, _ = find_mic(before.atoms.positions[atom] - before.mover_position, before.atoms.cell, before.atoms.pbc)
+            _, apart = find_mic(image.atoms.positions - image.mover_position - away, image.atoms.cell, image.atoms.pbc)
+            same = int(apart.argmin())
+            if apart[same] > SAME_PLACE:
+                raise InputError("relaxed", str(directory), f"atoms at the same places; none at {np.round(away, 3).tolist()} A "
+                                 f"from the mover in the image {key} of a cell of {hop.repeat}")
+            moved[same] += gone[atom]
+        positions[image.fraction] = moved
+    return with_positions(large, images=positions)
+
+
+def _as_it_was_built(hop: Hop, structures: Mapping[str, Atoms], relaxation: Relaxation, folder: Path) -> Hop:
+    """The hop of the folder before its relaxation."""
+    stored, slab = structures["host"], not hop.host_unit.pbc[2]
+
+    def built(vacuum: float) -> Hop:
+        return build_hop(hop.spec, size=relaxation.size, layers=relaxation.layers or 1, vacuum=vacuum,
+                         functional=relaxation.functional)
+
+    vacuum = 10.0
+    if slab:  # the height of the cell tells the vacuum
+        vacuum += 0.5 * float(stored.cell[2, 2] - built(vacuum).host_unit.cell[2, 2])
+    small = built(vacuum)
+    axes = slice(2 if slab else 3)
+    own, cells = small.host_unit, [atoms.cell.array for atoms in (stored, hop.host_unit)]
+    same_atoms = all(np.array_equal(own.numbers, atoms.numbers) for atoms in (stored, hop.host_unit))
+    if not (same_atoms and np.allclose(own.cell.array, cells[0], atol=CELL_TOLERANCE)
+            and np.allclose(own.cell.array[axes], cells[1][axes], atol=CELL_TOLERANCE)):
+        raise InputError("relaxed", str(folder), f"structures of the same lattice and layers as {hop.spec.name} here")
+    return small
+
+
+def _between(atoms: Atoms, positions: FloatArray) -> FloatArray:
+    """Displacements (atoms, 3) to other positions, to their nearest images."""
+    if len(atoms) != len(positions):
+        raise InputError("relaxed", len(positions), f"{len(atoms)} atoms")
+    return np.asarray(find_mic(positions - atoms.positions, atoms.cell, atoms.pbc)[0])
 
 
 def write_built(hop: Hop, directory: str | Path, thick: Atoms | None = None) -> list[Path]:

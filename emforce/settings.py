@@ -265,6 +265,8 @@ def load_settings(preset: str, overrides: Mapping[str, object] | None = None) ->
         table = tables[section]
         sections[section] = kind(**{f.name: _value(f"{section}.{f.name}", f.name, f.type, table[f.name]) for f in fields(kind)})
     settings = Settings(preset, tuple(sorted((k, _plain(v)) for k, v in changes.items())), **sections)
+    if settings.dft.functional == "experiment":  # the measured lattice constants stand beside those of functionals
+        raise InputError("dft.functional", "experiment", "a functional that the metal has a lattice constant for, such as PBE")
     _check_embedding(settings.embedding)
     kelvins = settings.heat.temperatures_K
     if list(kelvins) != sorted(set(kelvins)) or min(kelvins) <= 0:

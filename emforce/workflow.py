@@ -12,7 +12,7 @@ from emforce.hop import Hop
 from emforce.hop_records import Prepared, records, relaxed_folder
 from emforce.plan import plan
 from emforce.record import Record
-from emforce.relaxed import apply_relaxed, read_relaxed
+from emforce.relaxed import Source, relaxed_source, take_over
 from emforce.settings import Settings, load_settings
 from emforce.store import Store
 from emforce.structure import build_hop, load_spec
@@ -33,13 +33,10 @@ def built_hop(path: Path, settings: Settings) -> Hop:
     return build_hop(spec, size=size, layers=s.layers, vacuum=s.vacuum_A, functional=settings.dft.functional)
 
 
-def _hop(path: Path, settings: Settings) -> tuple[Hop, float | None]:
+def _hop(path: Path, settings: Settings) -> tuple[Hop, Source | None]:
     hop = built_hop(path, settings)
-    folder = relaxed_folder(hop, settings)
-    if folder is None or not (folder / "relaxed.json").is_file():
-        return hop, None
-    _, relaxation = read_relaxed(folder)
-    return apply_relaxed(hop, folder), float(relaxation.fmax_eV_per_A)
+    source = relaxed_source(hop, relaxed_folder(hop, settings), settings.dft.functional)
+    return (hop, None) if source is None else (take_over(hop, source), source)
 
 
 def run(
@@ -74,9 +71,9 @@ def prepare(spec_paths: Sequence[Path], settings: Settings) -> list[Prepared]:
     """
     prepared = []
     for path in spec_paths:
-        hop, residual = _hop(path, settings)
+        hop, source = _hop(path, settings)
         _check_reach(hop)
-        prepared.append(Prepared(hop, settings, plan(hop, settings), residual))
+        prepared.append(Prepared(hop, settings, plan(hop, settings), source))
     check_names([item.hop for item in prepared])
     return prepared
 

@@ -22,10 +22,11 @@ from emforce.basis import (
     recipes_table,
     setup_name,
 )
-from emforce.errors import InputError, StoreError
+from emforce.errors import CheckError, InputError, StoreError
 from emforce.materials import material
 from emforce.planewave import (
     PlaneWaveReference,
+    birch_minimum,
     check_bulk_host,
     fermi_level,
     fermi_sums,
@@ -145,12 +146,13 @@ def test_unknown_metal_recipe_and_state() -> None:
         load_reference("Xx")
 
 
-@pytest.mark.parametrize("symbol", METALS)
-def test_references_belong_to_the_materials_and_hold_together(symbol: str) -> None:
-    reference, metal = load_reference(symbol), material(symbol)
+@pytest.mark.parametrize(("symbol", "functional"), [*((symbol, "PBE") for symbol in METALS), ("W", "LDA"), ("Mo", "LDA")])
+def test_references_belong_to_the_materials_and_hold_together(symbol: str, functional: str) -> None:
+    reference, metal = load_reference(symbol, functional=functional), material(symbol)
+    assert (reference.symbol, reference.functional) == (symbol, functional)
     assert reference.setup == setup_name(symbol)
     assert reference.structure == metal.structure
-    assert reference.lattice_constant == pytest.approx(metal.lattice_constant("PBE"), abs=1e-6)
+    assert reference.lattice_constant == pytest.approx(metal.lattice_constant(functional), abs=1e-6)
     level = fermi_level(reference.energies, reference.weights, reference.electrons, reference.sigma)
     assert level == pytest.approx(reference.fermi_level, abs=1e-4)
     dos, transport = fermi_sums(reference.energies, reference.weights, reference.speed2, level, reference.sigma)
@@ -220,3 +222,14 @@ def test_a_host_of_another_volume_is_refused() -> None:
     host = LCAOMatrices(np.eye(3), np.zeros((1, 3)), np.array([1]), np.zeros((1, 3), int), one, one)
     with pytest.raises(InputError, match="primitive cell"):
         check_bulk_host(host, load_reference("Cu"))
+
+
+def test_lattice_constant_of_an_equation_of_state() -> None:
+    """Birch's energy is a cubic in a^-2: its minimum comes back to the last digits, wherever the points are."""
+    a0, E = 3.2, lambda a: 5.0 * ((3.2 / a) ** 2 - 1) ** 2 + 1.7 * ((3.2 / a) ** 2 - 1) ** 3 - 8.0
+    for centre in (3.2, 3.17, 3.25):
+        constants = centre * np.linspace(0.97, 1.03, 7)
+        assert birch_minimum(constants, E(constants)) == pytest.approx(a0, abs=1e-9)
+    far = np.linspace(3.4, 3.6, 7)
+    with pytest.raises(CheckError, match="no energy minimum"):
+        birch_minimum(far, E(far))

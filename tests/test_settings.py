@@ -141,3 +141,8 @@ def test_a_label_tells_its_settings(fields):
 def test_a_label_with_a_field_that_is_gone():
     with pytest.raises(InputError, match=r"dft\.colour"):
         settings_of("quick (dft.colour=red)")
+
+
+def test_the_measured_lattice_constant_is_no_functional():
+    with pytest.raises(InputError, match=r"dft\.functional"):
+        load_settings("quick", {"dft.functional": "experiment"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,28 @@ from emforce.hosts import face_distances
 from emforce.matching import match_sites
 from emforce.relaxed import (
     Relaxation,
+    Source,
     apply_relaxed,
+    carried_over,
     follow_host,
     image_key,
     read_relaxed,
+    relaxed_source,
+    take_over,
     with_positions,
     write_built,
     write_relaxed,
 )
-from emforce.structure import Hop, Spec, build_hop, describe, thick_host
+from emforce.structure import Hop, Image, Spec, build_hop, describe, thick_host
 
 
 def built(
-    metal: str = "Cu", facet: str = "100", n: int = 3, images: tuple[float, ...] = (0.0, 0.25, 0.5)
+    metal: str = "Cu", facet: str = "100", n: int = 3, images: tuple[float, ...] = (0.0, 0.25, 0.5),
+    layers: int = 4, vacuum: float = 6.0,
 ) -> Hop:
     kind = "vacancy" if facet == "bulk" else "adatom"
     spec = Spec(f"{metal}{facet}", metal, facet, kind, images=images, cubic=facet == "bulk")
-    return build_hop(spec, size=(n, n, n if facet == "bulk" else 1), layers=4, vacuum=6.0)
+    return build_hop(spec, size=(n, n, n if facet == "bulk" else 1), layers=layers, vacuum=vacuum)
 
 
 def spec_of_files(hop: Hop, folder: Path, suffix: str = "extxyz", **changes: Any) -> Spec:
@@ -315,6 +321,79 @@ def test_relaxed_structures_of_something_else_are_refused(tmp_path: Path) -> Non
     (tmp_path / "relaxed.json").write_text("[]")
     with pytest.raises(StoreError, match="relaxed.json"):
         read_relaxed(tmp_path)
+
+
+def by_place(image: Image, places: np.ndarray) -> np.ndarray:
+    """Indices of the atoms at these places relative to the mover."""
+    _, apart = find_mic((image.atoms.positions - image.mover_position)[None] - places[:, None], image.atoms.cell, image.atoms.pbc)
+    found = apart.argmin(axis=1)
+    assert apart[np.arange(len(places)), found].max() < 0.2  # Angstrom, the displacements of the test
+    return found
+
+
+def find_mic(vectors: np.ndarray, cell: Any, pbc: Any) -> tuple[np.ndarray, np.ndarray]:
+    from ase.geometry import find_mic as of_lists
+
+    flat, lengths = of_lists(vectors.reshape(-1, 3), cell, pbc)
+    return flat.reshape(vectors.shape), lengths.reshape(vectors.shape[:-1])
+
+
+@pytest.mark.parametrize("metal,facet", KEYS)
+def test_relaxed_structures_are_carried_over_into_a_larger_cell(tmp_path: Path, metal: str, facet: str) -> None:
+    """Interatomic vectors around the mover are those of the small cell; elsewhere atoms stand as in the relaxed host."""
+    small, rng = built(metal, facet), np.random.default_rng(7)
+    followed = follow_host(small, small.host_unit.positions + ([0, 0, 0.03] if facet != "bulk" else [0, 0, 0]))
+    noise, near = {}, {}
+    for image in followed.images:
+        _, distance = find_mic(image.atoms.positions - image.mover_position, image.atoms.cell, image.atoms.pbc)
+        near[image.fraction] = np.flatnonzero(distance < 3.4)
+        noise[image.fraction] = image.atoms.positions.copy()
+        noise[image.fraction][near[image.fraction]] += rng.normal(0, 0.03, (len(near[image.fraction]), 3))
+    relaxed = with_positions(followed, images=noise)
+    layers = 0 if facet == "bulk" else 4
+    write_relaxed(relaxed, tmp_path, replace(HOW, size=small.repeat, layers=layers))
+    big = built(metal, facet, n=4, vacuum=7.5)
+    carried = carried_over(big, tmp_path)
+    for one, two, plain in zip(relaxed.images, carried.images, big.images):
+        chosen = near[one.fraction]
+        places, _ = find_mic(one.atoms.positions[chosen] - one.mover_position, one.atoms.cell, one.atoms.pbc)
+        index = by_place(two, places)
+        there, _ = find_mic(two.atoms.positions[index] - two.mover_position, two.atoms.cell, two.atoms.pbc)
+        assert np.allclose(there, places, atol=1e-5)
+        others = np.setdiff1d(np.arange(len(two.atoms)), index)
+        shift = carried.host_unit.positions[0] - big.host_unit.positions[0]
+        assert np.allclose(two.atoms.positions[others], plain.atoms.positions[others] + shift, atol=1e-5)
+    same = carried_over(small, tmp_path)
+    for one, two in zip(relaxed.images, same.images):
+        assert np.allclose(one.atoms.positions, two.atoms.positions, atol=1e-5)
+
+
+def test_where_relaxed_structures_come_from(tmp_path: Path) -> None:
+    small, big = built(), built(n=4)
+    own = tmp_path / "4x4x1-4l"
+    assert relaxed_source(big, None, "PBE") is None and relaxed_source(big, own, "PBE") is None
+    write_relaxed(relaxed_hop(small), tmp_path / "3x3x1-4l", HOW)
+    write_relaxed(relaxed_hop(small), tmp_path / "3x3x1-4l-LDA", replace(HOW, functional="LDA"))
+    found = relaxed_source(big, own, "PBE")
+    assert found == Source(tmp_path / "3x3x1-4l", 0.03, True)
+    assert relaxed_source(built(layers=5), tmp_path / "3x3x1-5l", "PBE") is None
+    write_relaxed(relaxed_hop(big), own, replace(HOW, size=(4, 4, 1)))
+    assert relaxed_source(big, own, "PBE") == Source(own, 0.03, False)
+    # another vacuum is another cell
+    assert relaxed_source(built(vacuum=8.0), tmp_path / "3x3x1-4l", "PBE") == Source(tmp_path / "3x3x1-4l", 0.03, True)
+    taken = take_over(big, Source(own, 0.03, False))
+    assert np.allclose(taken.images[0].atoms.positions, relaxed_hop(big).images[0].atoms.positions, atol=1e-7)
+
+
+def test_structures_that_cannot_be_carried_over(tmp_path: Path) -> None:
+    write_relaxed(relaxed_hop(built()), tmp_path, HOW)
+    with pytest.raises(InputError, match="lattice and layers"):
+        carried_over(built(n=4, layers=5), tmp_path)
+    with pytest.raises(InputError, match="relaxed structure of this image"):
+        carried_over(built(n=4, images=(0.0, 0.75)), tmp_path)
+    write_relaxed(relaxed_hop(built()), tmp_path, replace(HOW, functional="unheard-of"))
+    with pytest.raises(InputError, match="functional"):
+        carried_over(built(n=4), tmp_path)
 
 
 def test_atoms_that_left_their_site_are_refused() -> None:

@@ -16,7 +16,7 @@ from ase import Atoms
 from ..errors import EmforceError
 from ..hop import Hop
 from ..plan import structure_digest
-from ..relaxed import apply_relaxed, image_key
+from ..relaxed import image_key, relaxed_source, take_over
 from ..settings import Settings, settings_of
 from ..spec import load_spec
 from ..structure import build_hop
@@ -63,9 +63,11 @@ def locate(row: Mapping[str, Any], root: Path) -> Found:
     if Path(row["spec"]).name != row["spec"] or not spec.is_file():
         return Found(where, files=files, remark=f"No specification {SPECS}/{row['spec']}.toml below {root}: not rebuilt.")
     try:
-        hop = _built(spec, settings_of(str(row["preset"])))
-        if files and folder is not None:
-            hop = apply_relaxed(hop, folder)
+        settings = settings_of(str(row["preset"]))
+        hop = _built(spec, settings)
+        source = relaxed_source(hop, folder, settings.dft.functional) if files else None
+        if source is not None:
+            hop = take_over(hop, source)
     except (EmforceError, OSError) as error:
         return Found(where, files=files, remark=f"Cannot be rebuilt: {error}")
     agrees = structure_digest(hop) == recorded

@@ -22,6 +22,7 @@ from emforce.kinetics_plan import (
     KineticsHop,
     Stationary,
     check_images,
+    more_kpts,
     moved_on,
     shells_of,
     stationary_step,
@@ -194,12 +195,11 @@ def _advance(search: _Search, store: Store) -> None:
 def _last_steps(search: _Search) -> tuple[Wide | None, Step | None]:
     """Plane waves, and the local basis with more k-points, where they are wanted."""
     item, at = search.item, search.at
-    k, pbc = item.settings.kinetics, item.hop.host_unit.pbc
+    k = item.settings.kinetics
     wide = wide_steps(item, at.atoms, at.label) if k.plane_wave else None
     check = None
     if k.k_points_check:
-        a, b, c = (n + 1 if p else 1 for n, p in zip(item.kpts, pbc, strict=True))
-        check = stationary_step(item, at.atoms, f"{at.label} with more k-points", False, (a, b, c))
+        check = stationary_step(item, at.atoms, f"{at.label} with more k-points", False, more_kpts(item))
         check = replace(check, inputs=check.inputs | {"forces": False})
     return wide, check
 

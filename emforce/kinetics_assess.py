@@ -268,9 +268,15 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
 
     parts = {"basis": NAN, "relaxation": abs(energy_left(start.hessian.matrix, start.forces)), "k_points": NAN, "cell": NAN,
              "layers": NAN}
-    if adatom:
-        parts["k_points"] = abs(energies["bulk"] - energies["bulk, coarser"])
     found = value(start.energy, "")
+    coarse = []  # what k-points change: of the supercell with its host, of the bulk atom
+    if start.k_points_check is not None and "host, more k-points" in energies:
+        cells = (atoms - 1 if adatom else atoms) / host_atoms
+        coarse.append(start.k_points_check - start.energy - cells * (energies["host, more k-points"] - energies["host"]))
+    if adatom:
+        coarse.append(energies["bulk"] - energies["bulk, coarser"])
+    if coarse:
+        parts["k_points"] = math.hypot(*coarse)
     if start.plane_wave is None:
         return Formation(NAN, found, {}, "local basis only: its error is not known, not served")
     wide = value(start.plane_wave, " in plane waves")

@@ -165,6 +165,12 @@ def stationary_step(item: KineticsHop, atoms: Atoms, title: str, restart: bool, 
     }, seconds=5.0 * len(atoms))
 
 
+def more_kpts(item: KineticsHop) -> Mesh:
+    """The supercell's k-points with one more along each periodic axis."""
+    a, b, c = (n + 1 if p else 1 for n, p in zip(item.kpts, item.hop.host_unit.pbc, strict=True))
+    return a, b, c
+
+
 def central_atoms(item: KineticsHop, groups: Sequence[Group]) -> tuple[int, ...]:
     """Atoms with central differences: as many whole shells, the mover at least, as keep the runs within kinetics.force_calls."""
     k = item.settings.kinetics

@@ -19,7 +19,7 @@ from ase import Atoms
 
 from emforce.errors import InputError
 from emforce.hop import FloatArray, Hop
-from emforce.kinetics_plan import KineticsHop, stationary_step, tight
+from emforce.kinetics_plan import KineticsHop, more_kpts, stationary_step, tight
 from emforce.plan import bulk_step, host_grid, setups, title_of
 from emforce.settings import Mesh
 from emforce.steps import Document, Step, atoms_document, document_atoms
@@ -159,7 +159,8 @@ class FormationSteps:
 
     Attributes
     ----------
-    local : in the local basis, "host", for an adatom "bulk" and "bulk, coarser"; empty where no formation energy is defined
+    local : in the local basis, "host", where that is checked "host, more k-points", for an adatom "bulk" and "bulk, coarser";
+        empty where no formation energy is defined
     host : the host's way into plane waves; bulk : step of the bulk atom there; None where not wanted
     """
 
@@ -194,9 +195,16 @@ def formation_steps(item: KineticsHop) -> FormationSteps:
         return FormationSteps({})
     unit, k = hop.host_unit, settings.kinetics
     host = stationary_step(item, unit, f"host, {len(unit)} atoms", False)
-    mesh = [n * r for n, r in zip(item.kpts, hop.repeat, strict=True)]
-    inputs = host.inputs | {"kpts": mesh, "grid": host_grid(unit, hop.repeat, settings), "forces": False}
-    found = {"host": replace(host, inputs=inputs, seconds=7.0 * len(unit))}
+    inputs = host.inputs | {"grid": host_grid(unit, hop.repeat, settings), "forces": False}
+
+    def on(mesh: Mesh, words: str = "") -> Step:
+        """The host with the k-points that the supercell has with `mesh`."""
+        kpts = [n * r for n, r in zip(mesh, hop.repeat, strict=True)]
+        return replace(host, title=host.title + words, inputs=inputs | {"kpts": kpts}, seconds=7.0 * len(unit))
+
+    found = {"host": on(item.kpts)}
+    if k.k_points_check:
+        found["host, more k-points"] = on(more_kpts(item), " with more k-points")
     wide = host_wide_steps(item) if k.plane_wave else None
     if spec.kind != "adatom":
         return FormationSteps(found, wide)

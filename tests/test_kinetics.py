@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from emforce.commands.kinetics import kinetics_table
 from emforce.errors import InputError
 from emforce.hop import Image
 from emforce.kinetics import explore, prepare
+from emforce.kinetics_assess import formation
 from emforce.kinetics_plan import KineticsHop, shells_of, symmetric_structure, with_hessians
 from emforce.kinetics_records import kinetics_record
 from emforce.physics.force_constants import (
@@ -167,6 +169,22 @@ def test_formation_energy_of_an_adatom_is_the_energy_that_it_costs(square: Kinet
     cost = energy_and_forces(square.hop.image(0.0).atoms)[0] - energy_and_forces(host)[0] - energy_and_forces(atom)[0]
     assert square_record.kinetics_details["formation_energy"]["lcao_eV"] == pytest.approx(cost, abs=1e-5)
     assert math.isnan(square_record.formation_energy_eV)  # the basis' error is not known: not served without plane waves
+
+
+@pytest.mark.parametrize("bulk, cells, expected", [(False, 31 / 4, 0.2 - 31 / 4 * 0.1), (True, 30 / 4, None)])
+def test_k_points_of_a_formation_energy(bulk: bool, cells: float, expected: float | None) -> None:
+    """More k-points shift the cell by 0.2, its host by 0.1 eV; the coarser bulk atom is off by 0.03 eV."""
+    start = SimpleNamespace(energy=-100.0, k_points_check=-99.8, hessian=SimpleNamespace(matrix=np.eye(3)),
+                            forces=np.zeros((1, 3)), plane_wave=-90.0, plane_wave_forces=None)
+    energies = {"host": -13.0, "host, more k-points": -12.9, "host in plane waves": -12.0}
+    if bulk:
+        energies |= {"bulk": -3.0, "bulk, coarser": -3.03, "bulk in plane waves": -2.9}
+    found = formation(start, 31, 4, energies)  # type: ignore[arg-type]
+    wanted = abs(expected) if expected is not None else math.hypot(0.2 - cells * 0.1, 0.03)
+    assert found.parts["k_points"] == pytest.approx(wanted)
+    start.k_points_check = None
+    without = formation(start, 31, 4, energies).parts["k_points"]  # type: ignore[arg-type]
+    assert without == pytest.approx(0.03) if bulk else math.isnan(without)
 
 
 def test_stored_document_reads_back(square_record: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,14 @@ def test_formation_energy_of_a_cut_slab_is_that_of_the_difference() -> None:
     assert got["host in plane waves"] == (
         energies[steps.local["host"].name] + energies[steps.host.plane_wave.name] - energies[steps.host.local.name])
     assert got["bulk in plane waves"] == energies[steps.bulk.name]
+
+
+def test_more_k_points_for_the_host_are_those_of_the_cell() -> None:
+    item = _item("w110-adatom", 2)
+    assert "host, more k-points" not in formation_steps(item).local
+    item = replace(item, settings=load_settings("quick", {"kinetics.k_points_check": True}))
+    steps = formation_steps(item).local
+    assert steps["host"].inputs["kpts"] == [6, 6, 1] and steps["host, more k-points"].inputs["kpts"] == [9, 9, 1]
 
 
 @pytest.mark.parametrize("layers", [5, 9])

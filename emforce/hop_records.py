@@ -218,7 +218,7 @@ def _identity(item: Prepared, check: Document | None) -> dict[str, Any]:
     )
     origin["geometry"] = UNRELAXED if item.relaxed is None else str(item.relaxed.folder)
     if item.relaxed is not None and item.relaxed.carried:
-        origin["geometry_note"] = "relaxed in another cell; its displacements carried over into this one"
+        origin["geometry_note"] = "relaxed in a cell of another size, vacuum or lattice constant; displacements carried over"
     return hop_identity(item.hop, settings, METHOD) | {"provenance": origin}
 
 

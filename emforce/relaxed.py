@@ -192,7 +192,7 @@ class Source:
     ----------
     folder : of relaxed structures
     residual_force : largest force left there, eV/Angstrom
-    carried : the structures were relaxed in another cell, size or vacuum
+    carried : the structures were relaxed in another cell: size, vacuum or lattice constant
     """
 
     folder: Path
@@ -201,9 +201,9 @@ class Source:
 
 
 def relaxed_source(hop: Hop, folder: Path | None, functional: str) -> Source | None:
-    """The relaxed structures for a hop: those of `folder` if it holds any, else the largest cell beside it of the same layers.
+    """The relaxed structures for a hop: those of `folder` if it holds any, else the largest cell beside it with the same layers.
 
-    None where there are none: the hop stays as built.
+    Of those beside it, the same functional comes first. None where there are none: the hop stays as built.
     """
     if folder is None:
         return None
@@ -217,9 +217,9 @@ def relaxed_source(hop: Hop, folder: Path | None, functional: str) -> Source | N
     found = []
     for index in sorted(folder.parent.glob("*/relaxed.json")):
         _, relaxation = read_relaxed(index.parent)
-        if (relaxation.layers, relaxation.functional) == (layers, functional):
+        if relaxation.layers == layers:
             source = Source(index.parent, float(relaxation.fmax_eV_per_A), True)
-            found.append((int(np.prod(relaxation.size)), source))
+            found.append(((relaxation.functional == functional, int(np.prod(relaxation.size))), source))
     return max(found, key=lambda entry: entry[0])[1] if found else None
 
 
@@ -229,11 +229,12 @@ def take_over(hop: Hop, source: Source) -> Hop:
 
 
 def carried_over(hop: Hop, directory: str | Path) -> Hop:
-    """The hop with the displacements of structures that were relaxed in another cell: another size, or another vacuum.
+    """The hop with the displacements of structures that were relaxed in another cell: another size, vacuum or lattice constant.
 
-    Lattice, layers and images have to be the same. Every atom moves as its site in the relaxed host, and those that were free
-    around the mover by what they went beyond it, found again by their places as built from the mover. Atoms that only the
-    larger cell has stay as the host has them: what they would still do is not in the residual force of the folder.
+    Layers and images have to be the same; displacements are scaled with the lattice constant. Every atom moves as its site in the
+    relaxed host, and those that were free around the mover by what they went beyond it, found again by their places as built from
+    the mover. Atoms that only the larger cell has stay as the host has them: what they would still do is not in the residual
+    force of the folder.
 
     Raises
     ------
@@ -241,7 +242,8 @@ def carried_over(hop: Hop, directory: str | Path) -> Hop:
     """
     structures, relaxation = read_relaxed(directory)
     small = _as_it_was_built(hop, structures, relaxation, Path(directory))
-    unit = hop.host_unit.positions + _between(small.host_unit, structures["host"].positions)
+    scale = float(np.linalg.norm(hop.host_unit.cell[0]) / np.linalg.norm(small.host_unit.cell[0]))
+    unit = hop.host_unit.positions + scale * _between(small.host_unit, structures["host"].positions)
     large, small = follow_host(hop, unit), follow_host(small, structures["host"].positions)
     positions = {}
     for image in large.images:
@@ -253,12 +255,13 @@ def carried_over(hop: Hop, directory: str | Path) -> Hop:
         moved = image.atoms.positions.copy()
         for atom in np.flatnonzero(np.linalg.norm(gone, axis=1) > WRITTEN):
             away, _ = find_mic(before.atoms.positions[atom] - before.mover_position, before.atoms.cell, before.atoms.pbc)
-            _, apart = find_mic(image.atoms.positions - image.mover_position - away, image.atoms.cell, image.atoms.pbc)
+            there = image.mover_position + scale * away
+            _, apart = find_mic(image.atoms.positions - there, image.atoms.cell, image.atoms.pbc)
             same = int(apart.argmin())
             if apart[same] > SAME_PLACE:
                 raise InputError("relaxed", str(directory), f"atoms at the same places; none at {np.round(away, 3).tolist()} A "
                                  f"from the mover in the image {key} of a cell of {hop.repeat}")
-            moved[same] += gone[atom]
+            moved[same] += scale * gone[atom]
         positions[image.fraction] = moved
     return with_positions(large, images=positions)
 
@@ -278,8 +281,9 @@ def _as_it_was_built(hop: Hop, structures: Mapping[str, Atoms], relaxation: Rela
     axes = slice(2 if slab else 3)
     own, cells = small.host_unit, [atoms.cell.array for atoms in (stored, hop.host_unit)]
     same_atoms = all(np.array_equal(own.numbers, atoms.numbers) for atoms in (stored, hop.host_unit))
+    scale = np.linalg.norm(cells[1][0]) / np.linalg.norm(own.cell.array[0])
     if not (same_atoms and np.allclose(own.cell.array, cells[0], atol=CELL_TOLERANCE)
-            and np.allclose(own.cell.array[axes], cells[1][axes], atol=CELL_TOLERANCE)):
+            and np.allclose(scale * own.cell.array[axes], cells[1][axes], atol=CELL_TOLERANCE)):
         raise InputError("relaxed", str(folder), f"structures of the same lattice and layers as {hop.spec.name} here")
     return small
 

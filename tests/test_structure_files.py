@@ -33,11 +33,11 @@ from emforce.structure import Hop, Image, Spec, build_hop, describe, thick_host
 
 def built(
     metal: str = "Cu", facet: str = "100", n: int = 3, images: tuple[float, ...] = (0.0, 0.25, 0.5),
-    layers: int = 4, vacuum: float = 6.0,
+    layers: int = 4, vacuum: float = 6.0, functional: str = "PBE",
 ) -> Hop:
     kind = "vacancy" if facet == "bulk" else "adatom"
     spec = Spec(f"{metal}{facet}", metal, facet, kind, images=images, cubic=facet == "bulk")
-    return build_hop(spec, size=(n, n, n if facet == "bulk" else 1), layers=layers, vacuum=vacuum)
+    return build_hop(spec, size=(n, n, n if facet == "bulk" else 1), layers=layers, vacuum=vacuum, functional=functional)
 
 
 def spec_of_files(hop: Hop, folder: Path, suffix: str = "extxyz", **changes: Any) -> Spec:
@@ -366,6 +366,23 @@ def test_relaxed_structures_are_carried_over_into_a_larger_cell(tmp_path: Path, 
     same = carried_over(small, tmp_path)
     for one, two in zip(relaxed.images, same.images):
         assert np.allclose(one.atoms.positions, two.atoms.positions, atol=1e-5)
+
+
+def test_structures_of_another_functional_are_scaled(tmp_path: Path) -> None:
+    small, large = built("W", "110"), built("W", "110", n=4, functional="LDA")
+    relaxed = relaxed_hop(small)
+    write_relaxed(relaxed, tmp_path / "3x3x1-4l", HOW)
+    scale = large.host_unit.cell.lengths()[0] / small.host_unit.cell.lengths()[0]
+    assert 0.98 < scale < 0.99
+    source = relaxed_source(large, tmp_path / "4x4x1-4l-LDA", "LDA")
+    assert source == Source(tmp_path / "3x3x1-4l", 0.03, True)
+    for one, two in zip(relaxed.images, take_over(large, source).images):
+        _, distance = find_mic(one.atoms.positions - one.mover_position, one.atoms.cell, one.atoms.pbc)
+        near = np.flatnonzero(distance < 4.0)
+        places, _ = find_mic(one.atoms.positions[near] - one.mover_position, one.atoms.cell, one.atoms.pbc)
+        index = by_place(two, scale * places)
+        there, _ = find_mic(two.atoms.positions[index] - two.mover_position, two.atoms.cell, two.atoms.pbc)
+        assert np.allclose(there, scale * places, atol=1e-5)
 
 
 def test_where_relaxed_structures_come_from(tmp_path: Path) -> None:

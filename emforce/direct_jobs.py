@@ -177,7 +177,12 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
         entry["variations"] = [
             {"part": v["part"], "change": nulls(_smooth(needs, v, i, middle) - base + m / middle)}
             for v in inputs["variations"] if not _ended_alike(needs, v, inputs["middle"])
-        ] + [{"part": part, "change": beside[part]} for part in ("edge", "region") if part in beside]
+        ]
+        if "edge" in beside:
+            entry["variations"].append({"part": "edge", "change": beside["edge"]})
+        if "region" in beside:
+            left = inputs["still_to_come"] * np.array(beside["region"], dtype=float)
+            entry["variations"].append({"part": "region", "change": nulls(left)})
         images.append(entry)
     return {"omegas": omegas.tolist(), "fermi_energy": runs[0]["fermi_energy"], "images": images}
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from emforce.settings import Direct
 from emforce.steps import Document, Step
 
+#: of the change that the last shells of a region made, what is still to come: 0.07 to 0.33 of it on Cu(100), 0.04 to 0.15 on
+#: W(110) (regions of 3.3 to 6.8 A, docs/direct.md). Where the region had to end early, that is its part of sigma
+STILL_TO_COME = 1 / 3
 #: whose couplings an embedding keeps outside the supercell
 COUPLINGS = "new orbitals, and those of atoms that left their site, with all host sites in the region"
 
@@ -60,7 +63,8 @@ def direct_step(hop: DirectHop, settings: Direct) -> Step:
         name = f"{part} {next(iter(change.values())):g}"
         varied[name] = _response(hop, needs, {"omega": middle} | change)
         entries.append({"part": part, "response": name})
-    inputs = {"responses": list(responses), "variations": entries, "middle": f"response {middle:g}", "edge": bool(edge)}
+    inputs = {"responses": list(responses), "variations": entries, "middle": f"response {middle:g}", "edge": bool(edge),
+              "still_to_come": STILL_TO_COME}
     return Step("direct", f"{hop.title} direct valence", inputs, responses | varied, seconds=0.1, resources="light")
 
 

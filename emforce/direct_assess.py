@@ -8,7 +8,7 @@ of its sigma, a part that was not estimated being nan:
     limit      change of Z_direct when the polynomial in hbar/tau that finds the limit loses its last power, or the data the
                smallest or the largest hbar/tau
     region, frequencies, fermi_energy    change of Z - tau m, each with its own m, at the middle hbar/tau, where a run varies them
-                (a region that had to end early: a third of what its last shells changed, emforce.direct_plan)
+                (a region that had to end early: 0.4 of what its last shells changed, emforce.direct_plan)
     edge        the same with the other way in which orbitals carry the host's couplings over the edge of the region
                 (physics/carried.py)
     basis      relative error of the host against plane waves, as for K, times |Z_direct|

@@ -142,7 +142,7 @@ def test_a_valence_known_to_be_small_is_a_value(drift, interval):
     assert math.isnan(synthetic.record(**value.fields()).z_direct) is interval
 
 
-def test_a_region_that_ended_early_has_a_third_of_its_last_change():
+def test_a_region_that_ended_early_has_a_share_of_its_last_change():
     """The run with a smaller radius ended at the same place and says nothing; what counts is the region beside the served one."""
     needs = {f"response {w:g}": response(w, Z_DIRECT) for w in OMEGAS}
     needs["region 6"] = response(0.2, Z_DIRECT)
@@ -153,5 +153,5 @@ def test_a_region_that_ended_early_has_a_third_of_its_last_change():
     inputs = {"responses": [name for name in needs if name.startswith("response")], "middle": "response 0.2", "edge": True,
               "variations": [{"part": "region", "response": "region 6"}], "still_to_come": STILL_TO_COME}
     first = assess_direct(direct(inputs, needs, None, None, None), BULK, [(0, 1, 2), (0,)], [np.eye(3)[None]] * 2)[0]
-    assert first.parts["region"] == pytest.approx(0.1)
+    assert first.parts["region"] == pytest.approx(0.3 * STILL_TO_COME)
     assert first.parts["edge"] == pytest.approx(0.03)

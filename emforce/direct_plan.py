@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from emforce.settings import Direct
 from emforce.steps import Document, Step
 
-#: of the change that the last shells of a region made, what is still to come: root mean square 0.4 of it, 0.0 to 1.0, in eight cases
-#: on Cu(100) and W(110) (regions of 4.6 and 5.4 A, docs/direct.md). Where the region had to end early, that is its part of sigma
+#: of the change that the last shells of a region made, what is still to come: root mean square 0.4 of it, 0.0 to 1.0, in eight
+#: cases on Cu(100) and W(110) (regions of 4.6 and 5.4 A, docs/direct.md); where the region had to end early, its part of sigma
 STILL_TO_COME = 0.4
 #: whose couplings an embedding keeps outside the supercell
 COUPLINGS = "new orbitals, and those of atoms that left their site, with all host sites in the region"

@@ -339,7 +339,10 @@ def _comparison(host: Host) -> str:
 
 def _legend_below(axis: Any) -> None:
     low, high = axis.get_ylim()
-    axis.set_ylim(low - 0.02 * (high - low), high + 0.05 * (high - low))
+    if axis.get_yscale() == "log":
+        axis.set_ylim(low * (low / high) ** 0.02, high * (high / low) ** 0.05)
+    else:
+        axis.set_ylim(low - 0.02 * (high - low), high + 0.05 * (high - low))
     handles, labels = axis.get_legend_handles_labels()
     lengths = [len(re.sub(r"\\mathrm|[\\{}$_]", "", label)) for label in labels]  # of what is seen
     across = 2 if len(labels) > 1 and max(lengths) < 18 else 1

@@ -1,10 +1,10 @@
-"""Parts of an uncertainty that come from the same hop computed with other settings: functional, supercell.
+"""Parts of an uncertainty that come from the same hop computed with other settings: functional, supercell, basis.
 
     emforce run structures/w110-adatom.toml --set dft.functional=LDA
 
 stores rows of their own. They also measure what the functional leaves open in the rows without that change: those get the
 part `functional`, sigma = |K(LDA) - K|, and likewise for Z_direct. Only one field of `PARTS` may differ, everything else of
-the preset's label, the method, the recipe of the basis, and whether the structures were relaxed are the same; of several
+the preset's label, the method, and whether the structures were relaxed are the same; of several
 such rows the largest change counts. It does not matter which of the rows was computed first.
 """
 
@@ -26,6 +26,7 @@ PARTS = {
     "structure.slab_size": "supercell",
     "structure.bulk_size": "supercell",
     "structure.layers": "supercell",
+    "dft.recipe": "second_basis",
 }
 UNRELAXED = "as built, not relaxed"
 #: the value, its sigma, the parts of it
@@ -33,7 +34,7 @@ _QUANTITIES = (
     ("k_wind_uohm_cm", "k_wind_sigma_uohm_cm", "k_wind_sigma_parts_uohm_cm"),
     ("z_direct", "z_direct_sigma", "z_direct_sigma_parts"),
 )
-_SAME = ("spec", "metal", "facet", "defect", "hop", "species", "site", "method", "basis")
+_SAME = ("spec", "metal", "facet", "defect", "hop", "species", "site", "method")
 
 
 def varied_field(preset: str, other: str) -> str | None:

@@ -28,6 +28,7 @@ def served(database, preset):
 @pytest.mark.parametrize("preset, other, field", [
     ("quick", LDA, "dft.functional"),
     ("quick", LARGER, "structure.slab_size"),
+    ("quick", "quick (dft.recipe=small)", "dft.recipe"),
     ("quick (host.sigma_eV=0.1)", "quick (dft.functional=LDA, host.sigma_eV=0.1)", "dft.functional"),
     ("quick", "quick", None),
     ("quick", "standard (dft.functional=LDA)", None),
@@ -60,12 +61,17 @@ def test_the_change_is_a_part_of_sigma():
 
 
 @pytest.mark.parametrize("other", [
-    {"site": "saddle", "fraction": 0.5}, {"species": "Ag"}, {"basis": "small"}, {"method": "another"},
+    {"site": "saddle", "fraction": 0.5}, {"species": "Ag"}, {"method": "another"},
     {"provenance": synthetic.provenance(geometry=UNRELAXED)},
 ])
 def test_what_is_not_the_same_hop_measures_nothing(other):
     base = hop()
     assert with_variations(base, [hop(preset=LDA, k_wind_uohm_cm=0.0, **other)]) is base
+
+
+def test_a_second_basis_is_a_part() -> None:
+    found = with_variations(hop(), [hop(preset="quick (dft.recipe=small)", basis="small", k_wind_uohm_cm=-130.0)])
+    assert found.k_wind_sigma_parts_uohm_cm["second_basis"] == pytest.approx(abs(-130.0 - hop().k_wind_uohm_cm))
 
 
 def test_a_failed_variation_measures_nothing():

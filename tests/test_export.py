@@ -15,6 +15,7 @@ from pathlib import Path
 import export_rows
 import jsonschema
 import pytest
+import synthetic
 import yaml
 from export_rows import export, refused
 
@@ -23,6 +24,7 @@ from emforce.database import Database
 from emforce.errors import InputError
 from emforce.export.documents import schema
 from emforce.export.formats import FORMATS, check
+from emforce.export.formats import export as to_text
 from emforce.export.parameters import ascii_text
 from emforce.export.request import NAMES, Request, Stated, parse_stated
 from emforce.keys import KEYS
@@ -228,3 +230,18 @@ def test_formats_of_the_command_are_all():
     assert tuple(FORMATS) == words == tuple(COMMANDS)
     with pytest.raises(InputError, match="--to: 'xml'"):
         check(Request(), "xml")
+
+
+def test_a_condition_on_the_average_asks_for_the_best_of_the_hop(tmp_path):
+    """The kinetics of a hop are rows of their own: they are joined, not in the way."""
+    with Database(tmp_path / "a.db", create=True) as database:
+        average = {"site": "hop average", "fraction": math.nan}
+        database.add(synthetic.record(**average, k_wind_uohm_cm=-110.0, z_direct=0.5, z_direct_sigma_parts={"region": 0.1}))
+        database.add(synthetic.record(**average, preset="quick (kinetics.shells=0)", k_wind_uohm_cm=math.nan,
+                                      k_wind_sigma_parts_uohm_cm={}, barrier_eV=0.5, barrier_sigma_eV=0.1))
+        question = Question(temperatures_K=(600.0,), direct_model="dft")
+        texts = [to_text(database, Request(filters, question), "lammps")
+                 for filters in (("metal=Cu", "site=hop average"), ("metal=Cu",))]
+        assert "fix emforce_Cu emforce_Cu addforce" in texts[0] and texts[0] == texts[1]
+        with pytest.raises(InputError, match="filter"):
+            to_text(database, Request(("metal=Cu", "site=saddle"), question), "lammps")

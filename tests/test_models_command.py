@@ -88,3 +88,17 @@ def test_bad_input_is_one_line_and_leaves_nothing(db, tmp_path, capsys, words, m
     err = capsys.readouterr().err
     assert match in err and err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_hops_in_bulk_are_left_out_of_models_of_surfaces(tmp_path, capsys):
+    path = tmp_path / "emforce.db"
+    with Database(path, create=True) as database:
+        for facet, defect, hop in (("100", "adatom", "hollow-bridge-hollow"), ("bulk", "vacancy", "vacancy-110")):
+            database.add(synthetic.record(facet=facet, defect=defect, hop=hop, site="hop average", fraction=math.nan,
+                                          k_wind_uohm_cm=-80.0))
+    words = ("--set", "gamma_J_m2=1 # a test")
+    assert run(path, tmp_path, "surface", *words) == 0
+    assert "Cu bulk vacancy-110 left out" in capsys.readouterr().err
+    assert {row["metal"] for row in table(tmp_path / "model-surface.csv")} == {"Cu"}
+    assert run(path, tmp_path, "surface", "facet=bulk", *words) == 2
+    assert "filter" in capsys.readouterr().err

@@ -121,7 +121,7 @@ def _surface(options: argparse.Namespace) -> int:
 
     wire = s.Wire(options.radius_nm, options.length_nm, options.current_uA)
     start = wire.hourglass_nm(options.neck)
-    metals = [SurfaceParameters.from_row(row, _given_for(options, row)) for row in _rows(options)]
+    metals = [SurfaceParameters.from_row(row, _given_for(options, row)) for row in _rows(options, surfaces=True)]
     times = options.time_tau * np.linspace(0, 1, 11)
     runs = [(p, wire, s.evolve(p, wire, start, times)) for p in metals]
     table = [("metal", "Z*", "chi", "tau (s)", "right half - left half", "volume change", "thickens", "breaks (tau)")]
@@ -145,7 +145,7 @@ def _kmc(options: argparse.Namespace) -> int:
     from ..models.parameters import HopParameters
     from ..models.terrace import Bonds
 
-    metals = [HopParameters.from_row(row, _given_for(options, row)) for row in _rows(options)]
+    metals = [HopParameters.from_row(row, _given_for(options, row)) for row in _rows(options, surfaces=True)]
     j = options.current_MA_cm2 if options.current_MA_cm2 is not None else current_for_bias(metals, options.bias_kT)
     bonds = Bonds(options.lost_bond_kT, options.kept_bond_kT, options.corner_kT)
     settings = Settings(events=options.events, bonds=bonds, seed=options.seed)
@@ -202,8 +202,10 @@ def _companions(options: argparse.Namespace) -> int:
 # pieces
 
 
-def _rows(options: argparse.Namespace, at_most: int | None = 6, needed: bool = True) -> list[Document]:
-    """The best row of each hop that meets the filter, evaluated at the temperature."""
+def _rows(
+    options: argparse.Namespace, at_most: int | None = 6, needed: bool = True, surfaces: bool = False
+) -> list[Document]:
+    """The best row of each hop that meets the filter, evaluated at the temperature; with `surfaces` without those in bulk."""
     from .. import query
 
     kelvins = temperatures(options) or (600.0,)
@@ -217,13 +219,17 @@ def _rows(options: argparse.Namespace, at_most: int | None = 6, needed: bool = T
         there = query.available(database)
     for note in answer.notes:
         print(f"emforce: {note}", file=sys.stderr)
-    names = [f"{row['metal']} {row['facet']} {row['hop']}" for row in answer.rows]
+    rows = [row for row in answer.rows if not (surfaces and row["facet"] == "bulk")]
+    for row in answer.rows:
+        if row not in rows:
+            print(f"emforce: {row['metal']} {row['facet']} {row['hop']} left out: the model is one of surfaces", file=sys.stderr)
+    names = [f"{row['metal']} {row['facet']} {row['hop']}" for row in rows]
     if needed and not names:
         raise InputError("filter", " ".join(options.filter), f"conditions that a row meets; {there}")
     if at_most is not None and len(names) > at_most:
         allowed = f"conditions that {at_most} hop(s) meet, not {len(names)}: {', '.join(names)}"
         raise InputError("filter", " ".join(options.filter), allowed)
-    return answer.rows
+    return rows
 
 
 def _given(options: argparse.Namespace) -> dict[str, dict[str, Given]]:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from ..database import Database
 from ..errors import InputError
 from ..query import available, parse, select
+from ..record import HOP_AVERAGE
 from .documents import to_csv, to_json, to_yaml
 from .dynamics import to_lammps
 from .fields import to_festim, to_moose
@@ -69,7 +70,8 @@ def check(request: Request, to: str) -> None:
 def export(database: Database, request: Request, to: str) -> str:
     """The text of a file in a format.
 
-    Rows are the best of each hop (`emforce.best`) for the formats of other programs, unless a condition names a site.
+    Rows are the best of each hop (`emforce.best`) for the formats of other programs, unless a condition names a site other than
+    the hop as a whole.
 
     Raises
     ------
@@ -78,9 +80,13 @@ def export(database: Database, request: Request, to: str) -> str:
     check(request, to)
     form = FORMATS[to]
     question = replace(request.question, details=True)
-    if form.temperatures and not any(c.key.name == "site" for c in parse(request.filters)):
+    # the best is that of the hop as a whole
+    filters = tuple(text for text in request.filters if not (form.temperatures and _names_the_average(text)))
+    if form.temperatures and not any(c.key.name == "site" for c in parse(filters)):
         question = replace(question, which="best")
-    request = replace(request, question=question)
+    else:
+        filters = request.filters
+    request = replace(request, question=question, filters=filters)
     answer = select(database, request.filters, question)
     asked = " ".join(request.filters)
     if not answer.rows:
@@ -93,6 +99,10 @@ def export(database: Database, request: Request, to: str) -> str:
         if metal and metal not in metals:
             raise InputError("--set", f"{metal}.", f"metals of the rows: {', '.join(sorted(metals))}")
     return form.write(Content(database, request, to, tuple(answer.rows), answer.notes))
+
+
+def _names_the_average(text: str) -> bool:
+    return all((c.key.name, c.operator, c.values) == ("site", "=", (HOP_AVERAGE,)) for c in parse((text,)))
 
 
 __all__ = ["FORMATS", "Format", "check", "export"]

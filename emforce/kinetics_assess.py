@@ -279,6 +279,8 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
         parts["k_points"] = math.hypot(*coarse)
     if start.plane_wave is None:
         return Formation(NAN, found, {}, "local basis only: its error is not known, not served")
+    if math.isnan(parts["k_points"]):
+        return Formation(NAN, found, {}, "k-points were not varied (kinetics.k_points_check): not served")
     wide = value(start.plane_wave, " in plane waves")
     if start.plane_wave_forces is not None:
         parts["basis"] = abs(energy_left(start.hessian.matrix, start.plane_wave_forces))

@@ -201,9 +201,10 @@ class Source:
 
 
 def relaxed_source(hop: Hop, folder: Path | None, functional: str) -> Source | None:
-    """The relaxed structures for a hop: those of `folder` if it holds any, else the largest cell beside it with the same layers.
+    """The relaxed structures for a hop: those of `folder` if it holds any, else of the cells beside it.
 
-    Of those beside it, the same functional comes first. None where there are none: the hop stays as built.
+    Those have the same layers and are no larger; the same functional comes first, then the largest. None where there are none:
+    the hop stays as built.
     """
     if folder is None:
         return None
@@ -217,7 +218,7 @@ def relaxed_source(hop: Hop, folder: Path | None, functional: str) -> Source | N
     found = []
     for index in sorted(folder.parent.glob("*/relaxed.json")):
         _, relaxation = read_relaxed(index.parent)
-        if relaxation.layers == layers:
+        if relaxation.layers == layers and all(np.array(relaxation.size) <= hop.repeat):
             source = Source(index.parent, float(relaxation.fmax_eV_per_A), True)
             found.append(((relaxation.functional == functional, int(np.prod(relaxation.size))), source))
     return max(found, key=lambda entry: entry[0])[1] if found else None

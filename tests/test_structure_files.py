@@ -396,6 +396,8 @@ def test_where_relaxed_structures_come_from(tmp_path: Path) -> None:
     assert relaxed_source(built(layers=5), tmp_path / "3x3x1-5l", "PBE") is None
     write_relaxed(relaxed_hop(big), own, replace(HOW, size=(4, 4, 1)))
     assert relaxed_source(big, own, "PBE") == Source(own, 0.03, False)
+    # a larger cell has places that a smaller one has not
+    assert relaxed_source(built(n=2), tmp_path / "2x2x1-4l", "PBE") is None
     # another vacuum is another cell
     assert relaxed_source(built(vacuum=8.0), tmp_path / "3x3x1-4l", "PBE") == Source(tmp_path / "3x3x1-4l", 0.03, True)
     taken = take_over(big, Source(own, 0.03, False))

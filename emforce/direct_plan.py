@@ -63,7 +63,7 @@ def direct_step(hop: DirectHop, settings: Direct) -> Step:
         name = f"{part} {next(iter(change.values())):g}"
         varied[name] = _response(hop, needs, {"omega": middle} | change)
         entries.append({"part": part, "response": name})
-    inputs = {"responses": list(responses), "variations": entries, "middle": f"response {middle:g}", "edge": bool(edge),
+    inputs = {"responses": list(responses), "variations": entries, "middle": f"response {middle:g}",
               "still_to_come": STILL_TO_COME}
     return Step("direct", f"{hop.title} direct valence", inputs, responses | varied, seconds=0.1, resources="light")
 

@@ -262,8 +262,9 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
     if "host" not in energies:
         return Formation()
 
+    cells = (atoms - 1 if adatom else atoms) / host_atoms
+
     def value(own: float, suffix: str) -> float:
-        cells = (atoms - 1 if adatom else atoms) / host_atoms
         return own - cells * energies[f"host{suffix}"] - (energies[f"bulk{suffix}"] if adatom else 0.0)
 
     parts = {"basis": NAN, "relaxation": abs(energy_left(start.hessian.matrix, start.forces)), "k_points": NAN, "cell": NAN,
@@ -271,7 +272,6 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
     found = value(start.energy, "")
     coarse = []  # what k-points change: of the supercell with its host, of the bulk atom
     if start.k_points_check is not None and "host, more k-points" in energies:
-        cells = (atoms - 1 if adatom else atoms) / host_atoms
         coarse.append(start.k_points_check - start.energy - cells * (energies["host, more k-points"] - energies["host"]))
     if adatom:
         coarse.append(energies["bulk"] - energies["bulk, coarser"])

@@ -195,7 +195,7 @@ class _Server:
             if limits.time_s is not None and time.monotonic() - begun >= limits.time_s:
                 reason = f"time limit of {limits.time_s:g} s reached ({limits.label})"
             elif limits.memory_GiB is not None and (used := _tree_memory(pid)) > limits.memory_GiB:
-                reason = f"out of memory: used {used:.2f} GiB, limit {limits.memory_GiB:g} GiB ({limits.label})"
+                reason = f"out of memory: used {used:.3f} GiB, limit {limits.memory_GiB:g} GiB ({limits.label})"
             if reason:
                 end_tree(pid)
                 if not self._channel.poll(START_SECONDS):

@@ -24,7 +24,8 @@ class Structure:
 
     Attributes
     ----------
-    slab_size, bulk_size : repetition of the host cell in the supercell of a surface and of a bulk hop
+    slab_size, bulk_size, primitive_size : repetition of the host cell in the supercell of a surface, of a bulk
+        hop in the cubic cell, and of one in the primitive cell (`cubic = false` in the specification)
     layers : of the slab that carries the defect
     thick_layers : of the slabs that the defect is embedded in; the first is served, the others measure the error
     vacuum_A : above the mover and below the slab
@@ -33,6 +34,7 @@ class Structure:
 
     slab_size: Mesh
     bulk_size: Mesh
+    primitive_size: Mesh
     layers: int
     thick_layers: tuple[int, ...]
     vacuum_A: float

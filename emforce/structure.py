@@ -7,6 +7,8 @@ state relaxes them, and relaxed.py reads relaxed ones back.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from ase import Atoms
 from ase.geometry import find_mic
@@ -15,10 +17,11 @@ from emforce.errors import InputError
 from emforce.hop import FloatArray, Hop, Image, image_label
 from emforce.hosts import bulk_unit, neighbour_distance, slab_unit
 from emforce.materials import material
+from emforce.settings import Settings
 from emforce.sites import adatom_path, contact_distance, contact_height, vacancy_path
 from emforce.spec import Spec, list_hops, load_spec
 
-__all__ = ["Hop", "Image", "Spec", "build_hop", "describe", "list_hops", "load_spec", "thick_host"]
+__all__ = ["Hop", "Image", "Spec", "build_hop", "built_hop", "describe", "list_hops", "load_spec", "thick_host"]
 
 Size = tuple[int, int, int]
 
@@ -45,6 +48,15 @@ def build_hop(spec: Spec, *, size: Size, layers: int, vacuum: float, functional:
     if spec.kind == "vacancy":
         return _vacancy_hop(spec, size, functional)
     return _adatom_hop(spec, size, layers, vacuum, functional)
+
+
+def built_hop(path: Path, settings: Settings) -> Hop:
+    """The hop of a specification as built, not relaxed."""
+    spec = load_spec(path)
+    s = settings.structure
+    bulk = s.bulk_size if spec.cubic else s.primitive_size
+    size = bulk if spec.facet == "bulk" else s.slab_size
+    return build_hop(spec, size=size, layers=s.layers, vacuum=s.vacuum_A, functional=settings.dft.functional)
 
 
 def _check_size(spec: Spec, size: Size) -> Size:

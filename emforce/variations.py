@@ -25,6 +25,7 @@ PARTS = {
     "dft.functional": "functional",
     "structure.slab_size": "supercell",
     "structure.bulk_size": "supercell",
+    "structure.primitive_size": "supercell",
     "structure.layers": "supercell",
     "dft.recipe": "second_basis",
 }
@@ -55,8 +56,8 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
         return record
     found: dict[str, list[dict[str, Any]]] = {}
     for other in others:
-        field = varied_field(record.preset, other.preset)
-        if field is None or field in preset_fields(record.preset)[1] or not _comparable(record, other):
+        field = _measured_field(record, other)
+        if field is None:
             continue
         values = {name: getattr(other, name) for name, _, _ in _QUANTITIES}
         found.setdefault(PARTS[field], []).append(
@@ -77,6 +78,12 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     return replace(record, **changed, provenance=origin) if origin != record.provenance else record
 
 
+def _measured_field(record: Record, other: Record) -> str | None:
+    """The field that `other` changes and `record` does not, where that is the only difference of the two rows."""
+    field = varied_field(record.preset, other.preset)
+    return None if field in preset_fields(record.preset)[1] or not _comparable(record, other) else field
+
+
 def _comparable(record: Record, other: Record) -> bool:
     relaxed = [one.provenance.get("geometry") == UNRELAXED for one in (record, other)]
     return (relaxed[0] == relaxed[1] and other.status == "ok"
@@ -92,10 +99,12 @@ def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Recor
     for record in stored:
         rows.add(record)
     for record in stored:
-        for older in _of_hop(rows, record) if set(preset_fields(record.preset)[1]) & set(PARTS) else ():
-            field = varied_field(older.preset, record.preset)
-            if field is not None and field not in preset_fields(older.preset)[1]:
-                rows.add(with_variations(older, _of_hop(rows, older)))
+        if not set(preset_fields(record.preset)[1]) & set(PARTS):
+            continue
+        same_hop = _of_hop(rows, record)
+        for older in same_hop:
+            if _measured_field(older, record) is not None:
+                rows.add(with_variations(older, same_hop))
     return stored
 
 

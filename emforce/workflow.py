@@ -15,7 +15,7 @@ from emforce.record import Record
 from emforce.relaxed import Source, relaxed_source, take_over
 from emforce.settings import Settings, load_settings
 from emforce.store import Store
-from emforce.structure import build_hop, load_spec
+from emforce.structure import built_hop
 from emforce.variations import add_with_variations
 
 
@@ -23,14 +23,6 @@ def load_hops(spec_paths: Sequence[Path], *, preset: str, overrides: Mapping[str
     """Structures of specifications as a preset builds them, relaxed where relaxed structures are at hand."""
     settings = load_settings(preset, overrides)
     return [_hop(path, settings)[0] for path in spec_paths]
-
-
-def built_hop(path: Path, settings: Settings) -> Hop:
-    """The hop of a specification as built, not relaxed."""
-    spec = load_spec(path)
-    s = settings.structure
-    size = s.bulk_size if spec.facet == "bulk" else s.slab_size
-    return build_hop(spec, size=size, layers=s.layers, vacuum=s.vacuum_A, functional=settings.dft.functional)
 
 
 def _hop(path: Path, settings: Settings) -> tuple[Hop, Source | None]:

@@ -241,7 +241,7 @@ def test_a_condition_on_the_average_asks_for_the_best_of_the_hop(tmp_path):
                                       k_wind_sigma_parts_uohm_cm={}, barrier_eV=0.5, barrier_sigma_eV=0.1))
         question = Question(temperatures_K=(600.0,), direct_model="dft")
         texts = [to_text(database, Request(filters, question), "lammps")
-                 for filters in (("metal=Cu", "site=hop average"), ("metal=Cu",))]
-        assert "fix emforce_Cu emforce_Cu addforce" in texts[0] and texts[0] == texts[1]
+                 for filters in (("metal=Cu", "site=hop average"), ("metal=Cu",), ("metal=Cu", "site=hop", "average"))]
+        assert "fix emforce_Cu emforce_Cu addforce" in texts[0] and texts[0] == texts[1] == texts[2]
         with pytest.raises(InputError, match="filter"):
             to_text(database, Request(("metal=Cu", "site=saddle"), question), "lammps")

@@ -55,7 +55,7 @@ def test_time_and_processor_time_of_a_step(tmp_path):
 
     def work(folder: Path, log: Path) -> dict[str, Any]:
         start = time.process_time()
-        while time.process_time() - start < 0.3:
+        while time.process_time() - start < 0.32:  # what is recorded counts in ticks of 0.01 s
             pass
         return {}
 
@@ -65,7 +65,7 @@ def test_time_and_processor_time_of_a_step(tmp_path):
     wall, cpu = store.spent("image", "asleep")
     assert wall >= 0.3 > 2 * cpu
     wall, cpu = store.spent("image", "busy")
-    assert cpu > 0.275 and wall > 0.275  # processor time is counted in ticks of 0.01 s, of which both ends may miss one
+    assert cpu >= 0.29 and wall >= 0.29
     assert store.spent("image", "never") is None
 
 

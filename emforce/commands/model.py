@@ -219,11 +219,14 @@ def _rows(
         there = query.available(database)
     for note in answer.notes:
         print(f"emforce: {note}", file=sys.stderr)
-    rows = [row for row in answer.rows if not (surfaces and row["facet"] == "bulk")]
+    rows, names = [], []
     for row in answer.rows:
-        if row not in rows:
-            print(f"emforce: {row['metal']} {row['facet']} {row['hop']} left out: the model is one of surfaces", file=sys.stderr)
-    names = [f"{row['metal']} {row['facet']} {row['hop']}" for row in rows]
+        name = f"{row['metal']} {row['facet']} {row['hop']}"
+        if surfaces and row["facet"] == "bulk":
+            print(f"emforce: {name} left out: the model is one of surfaces", file=sys.stderr)
+        else:
+            rows.append(row)
+            names.append(name)
     if needed and not names:
         raise InputError("filter", " ".join(options.filter), f"conditions that a row meets; {there}")
     if at_most is not None and len(names) > at_most:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from ..database import Database
+from ..database import Condition, Database
 from ..errors import InputError
 from ..query import available, parse, select
 from ..record import HOP_AVERAGE
@@ -80,13 +80,14 @@ def export(database: Database, request: Request, to: str) -> str:
     check(request, to)
     form = FORMATS[to]
     question = replace(request.question, details=True)
-    # the best is that of the hop as a whole
-    filters = tuple(text for text in request.filters if not (form.temperatures and _names_the_average(text)))
-    if form.temperatures and not any(c.key.name == "site" for c in parse(filters)):
+    conditions = parse(request.filters)
+    sites = [c for c in conditions if c.key.name == "site"]
+    if form.temperatures and all((c.operator, c.values) == ("=", (HOP_AVERAGE,)) for c in sites):
+        # the best is that of the hop as a whole, and takes no condition on the site
         question = replace(question, which="best")
-    else:
-        filters = request.filters
-    request = replace(request, question=question, filters=filters)
+        if sites:
+            request = replace(request, filters=tuple(_words(c) for c in conditions if c not in sites))
+    request = replace(request, question=question)
     answer = select(database, request.filters, question)
     asked = " ".join(request.filters)
     if not answer.rows:
@@ -101,8 +102,9 @@ def export(database: Database, request: Request, to: str) -> str:
     return form.write(Content(database, request, to, tuple(answer.rows), answer.notes))
 
 
-def _names_the_average(text: str) -> bool:
-    return all((c.key.name, c.operator, c.values) == ("site", "=", (HOP_AVERAGE,)) for c in parse((text,)))
+def _words(condition: Condition) -> str:
+    """A condition as it is asked; the words of a filter need not part where its conditions do."""
+    return f"{condition.key.name}{condition.operator}{','.join(map(str, condition.values))}"
 
 
 __all__ = ["FORMATS", "Format", "check", "export"]

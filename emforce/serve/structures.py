@@ -14,12 +14,10 @@ from typing import Any
 from ase import Atoms
 
 from ..errors import EmforceError
-from ..hop import Hop
 from ..plan import structure_digest
 from ..relaxed import image_key, relaxed_source, take_over
-from ..settings import Settings, settings_of
-from ..spec import load_spec
-from ..structure import build_hop
+from ..settings import settings_of
+from ..structure import built_hop
 
 SPECS = "structures"
 
@@ -64,7 +62,7 @@ def locate(row: Mapping[str, Any], root: Path) -> Found:
         return Found(where, files=files, remark=f"No specification {SPECS}/{row['spec']}.toml below {root}: not rebuilt.")
     try:
         settings = settings_of(str(row["preset"]))
-        hop = _built(spec, settings)
+        hop = built_hop(spec, settings)
         source = relaxed_source(hop, folder, settings.dft.functional) if files else None
         if source is not None:
             hop = take_over(hop, source)
@@ -82,12 +80,6 @@ def _inside(root: Path, recorded: str) -> Path | None:
     base = root.resolve()
     folder = (base / recorded).resolve()
     return folder if recorded and folder != base and folder.is_relative_to(base) and (folder / "relaxed.json").is_file() else None
-
-
-def _built(path: Path, settings: Settings) -> Hop:
-    spec, chosen = load_spec(path), settings.structure
-    size = chosen.bulk_size if spec.facet == "bulk" else chosen.slab_size
-    return build_hop(spec, size=size, layers=chosen.layers, vacuum=chosen.vacuum_A, functional=settings.dft.functional)
 
 
 __all__ = ["Found", "locate"]

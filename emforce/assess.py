@@ -53,7 +53,7 @@ class Assessed:
     k : uOhm cm along the hop
     tensor : (3, 3) uOhm cm, nan where not computed (the hop average has none)
     parts : named parts of the uncertainty, uOhm cm; nan: not estimated
-    k_of_energy : (energies,) uOhm cm
+    k_of_energy : (energies,) uOhm cm, at `Embedding.all_energies_eV`
     asymmetry : |K before - after symmetrization|, uOhm cm
     condition : largest condition number among all regions
     """
@@ -100,7 +100,7 @@ def assess_images(
 ) -> list[Assessed]:
     """Values of all images from the finished wind and bulk steps; sequences are per image."""
     scale = bulk["volume"] / bulk["n"] / units.uohm_cm
-    energies = list(settings.embedding.energies_eV)
+    energies, wide = list(settings.embedding.energies_eV), list(settings.embedding.wide_energies_eV)
     zero = min(range(len(energies)), key=lambda i: abs(energies[i]))
     images = len(axes)
     found = []
@@ -129,10 +129,15 @@ def assess_images(
             "basis": NAN if check is None else abs(k) * max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1)),
             "geometry": GEOMETRY_SLOPE * misplacement_A[image],
         }
-        window = np.array([value(_Case(0, 0, 0, i))[0][0, 0] for i in range(len(energies))])
-        condition = max(c for entry in wind["embeddings"] for i, per in enumerate(entry["condition"])
+        window = {e: float(value(_Case(0, 0, 0, i))[0][0, 0]) for i, e in enumerate(energies)}
+        for i, e in enumerate(wide):
+            far, _ = tensors(wind["wide"]["m"][image][0][i], scale, axes[image], rotations[image])
+            window[e] = float(far[0, 0])
+        k_of_energy = np.array([window[e] for e in sorted(window)])
+        entries = [*wind["embeddings"], *([wind["wide"]] if wide else [])]
+        condition = max(c for entry in entries for i, per in enumerate(entry["condition"])
                         if i % images == image for row in per for c in row)
-        found.append(Assessed(k, base, parts, window, asymmetry, condition))
+        found.append(Assessed(k, base, parts, k_of_energy, asymmetry, condition))
     return found
 
 

@@ -180,14 +180,20 @@ def embedding(inputs: Document, needs: Mapping[str, Finished], folder: Path, log
 
 
 def wind_of_hop(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
-    """Run the step `wind`: join the embeddings of a hop; m and condition are indexed [width and image][radius][energy]."""
-    joined = []
-    for entry in inputs["embeddings"]:
+    """Run the step `wind`: join the embeddings of a hop; m and condition are indexed [width and image][radius][energy].
+
+    "wide" is the embedding at energies far from E_F, where there is one.
+    """
+    def joined(entry: Document) -> Document:
         images = [needs[name].values for name in entry["steps"]]
         document = {"name": entry["name"], "fermi_energy": images[0]["fermi_energy"], "energy_shift": images[0]["energy_shift"]}
         for quantity in ("m", "condition"):
             document[quantity] = [i[quantity][width] for width in range(len(images[0][quantity])) for i in images]
-        joined.append(document)
+        return document
+
     served = [needs[name].values for name in inputs["embeddings"][0]["steps"]]
     numbers = ("alignment", "far_deviation", "curvature", "orbitals")
-    return {"embeddings": joined} | {name: [values[name] for values in served] for name in numbers}
+    found: Document = {"embeddings": [joined(entry) for entry in inputs["embeddings"]]}
+    if "wide" in inputs:
+        found["wide"] = joined(inputs["wide"])
+    return found | {name: [values[name] for values in served] for name in numbers}

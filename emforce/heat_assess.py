@@ -4,7 +4,8 @@ The uncertainty is the quadrature of named parts, each the change of the result 
 
     scattering_time   tau(eps) ~ 1/DOS(eps) in place of a constant tau
     fermi_energy      K, N and the density of states at E_F -+ fermi_error_eV (largest change)
-    interpolation     least-squares polynomials of order 2 and 3 through K(eps) in place of the spline (largest change)
+    interpolation     the spline through every second point of K(eps) in place of that through all; with fewer than seven points
+                      least-squares polynomials of order 2 and 3 (largest change)
     smearing          K before it was smeared by the Gaussian delta, to lowest order in its width
     host_smearing     N and the density of states with the second width
     mesh              N and the density of states on the coarser mesh
@@ -182,12 +183,11 @@ def _point(
 
 def _variants(wind: HopWind, host: HostCurves) -> dict[str, Sequence[_Case]]:
     k, curves, z = wind.k, host.served, wind.z_direct
-    points = len(k.energies)
     relative = wind.k_sigma / float(np.abs(k.values).max()) if np.any(k.values) else 0.0
     return {
         "scattering_time": [_Case(k, curves, z, "inverse dos")],
         "fermi_energy": [_Case(k.shifted(d), curves.shifted(d), z) for d in (-wind.fermi_error, wind.fermi_error)],
-        "interpolation": [_Case(Curve(k.energies, k.values, order), curves, z) for order in (2, 3) if points > order],
+        "interpolation": [_Case(other, curves, z) for other in k.alternatives()],
         "smearing": [_Case(k.sharpened(wind.width), curves, z)],
         "host_smearing": [_Case(k, host.wider, z)],
         "mesh": [_Case(k, host.coarser, z)],

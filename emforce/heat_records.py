@@ -168,7 +168,7 @@ def _checks(wind: HopWind, host: HostCurves, lowest: ElectronicPoint, bounds: La
             kinetics: Document | None) -> list[Check]:
     T = lowest.temperature_K
     e, k = wind.k.energies, wind.k.values
-    far = np.abs(e) >= 0.5 * np.abs(e).max()
+    far = np.abs(e) >= min(0.5 * np.abs(e).max(), 4 * BOLTZMANN_eV * T)
     steepest = float(np.abs((k[far] - float(wind.k(0.0))) / e[far]).max())
     unit = abs(lowest.sommerfeld / wind.k.slope()) if wind.k.slope() else 0.0
     n, dos = host.served.n, host.served.dos

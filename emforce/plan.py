@@ -230,7 +230,7 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
         documents.append({"name": name, "atoms": atoms_document(image.atoms), "mover": image.mover, "displaced": named,
                           "site_of_atom": image.site_of_atom.tolist(), "removed": list(image.removed)})
     embeddings = _embeddings(hop, flat, settings, needs) if slab else _bulk_embeddings(flat, settings)
-    wind = wind_step(flat, settings, needs, documents, embeddings)
+    wind = wind_step(flat, settings, needs, documents, embeddings, _wide(embeddings[0], settings))
     direct = None
     if settings.direct.compute:
         species = {symbol for image in flat.images for symbol in image.atoms.get_chemical_symbols()}
@@ -254,36 +254,51 @@ def hop_document(flat: Hop, settings: Settings) -> Document:
 
 
 def wind_step(
-    flat: Hop, settings: Settings, needs: Mapping[str, Step], images: Sequence[Document], embeddings: Sequence[Document]
+    flat: Hop, settings: Settings, needs: Mapping[str, Step], images: Sequence[Document], embeddings: Sequence[Document],
+    wide: Document | None = None,
 ) -> Step:
-    """Tables of each embedding host, an embedding of each image in each of them, and the step that joins these."""
+    """Tables of each embedding host, an embedding of each image in each of them, and the step that joins these.
+
+    `wide` is the embedding host of energies far from E_F, None for none.
+    """
+    parts: dict[str, Step] = {}
+    inputs: Document = {"embeddings": []}
+    for wanted in embeddings:
+        steps = _embedding_steps(flat, settings, needs, images, wanted)
+        inputs["embeddings"].append({"name": wanted["name"], "steps": list(steps)})
+        parts |= steps
+    if wide is not None:
+        steps = _embedding_steps(flat, settings, needs, images, wide)
+        inputs["wide"] = {"name": wide["name"], "steps": list(steps)}
+        parts |= steps
+    return Step("wind", f"{title_of(flat)} wind force", inputs, parts, seconds=0.1, resources="light")
+
+
+def _embedding_steps(
+    flat: Hop, settings: Settings, needs: Mapping[str, Step], images: Sequence[Document], wanted: Document
+) -> dict[str, Step]:
+    """An embedding of each image in one host, all with the same tables."""
     common = hop_document(flat, settings)
     title = title_of(flat)
-    parts: dict[str, Step] = {}
-    entries = []
-    for wanted in embeddings:
-        tables = tables_step(flat, settings, wanted, needs[wanted["host"]], [defect_geometry(common, i) for i in images])
-        names = []
-        for image, hop_image in zip(images, flat.images, strict=True):
-            used = [image["name"], *(name for signs in image["displaced"].values() for name in signs.values())]
-            own = {name: needs[name] for name in ("host", *used)} | {"tables": tables}
-            if wanted["host"] != "host":
-                own["thick"] = needs[wanted["host"]]
-            name = f"{image['name']} in {wanted['name']}"
-            parts[name] = Step("embedding", f"{title} {hop_image.label} embedded in {wanted['name']}", common | {
+    tables = tables_step(flat, wanted, needs[wanted["host"]], [defect_geometry(common, i) for i in images])
+    found = {}
+    for image, hop_image in zip(images, flat.images, strict=True):
+        used = [image["name"], *(name for signs in image["displaced"].values() for name in signs.values())]
+        own = {name: needs[name] for name in ("host", *used)} | {"tables": tables}
+        if wanted["host"] != "host":
+            own["thick"] = needs[wanted["host"]]
+        found[f"{image['name']} in {wanted['name']}"] = Step(
+            "embedding", f"{title} {hop_image.label} embedded in {wanted['name']}", common | {
                 "image": image,
                 "atoms": wanted["atoms"],
                 "radii": wanted["radii"],
                 "couplings": COUPLINGS,
                 "variations": "at the Fermi energy",
-            }, own, seconds=1.0 + 0.05 * len(hop_image.atoms) * (len(settings.embedding.energies_eV) if wanted["window"] else 1),
-                resources="embedding")
-            names.append(name)
-        entries.append({"name": wanted["name"], "steps": names})
-    return Step("wind", f"{title} wind force", {"embeddings": entries}, parts, seconds=0.1, resources="light")
+            }, own, seconds=1.0 + 0.05 * len(hop_image.atoms) * len(wanted["energies"]), resources="embedding")
+    return found
 
 
-def tables_step(flat: Hop, settings: Settings, wanted: Document, host: Step, geometries: Sequence[DefectGeometry]) -> Step:
+def tables_step(flat: Hop, wanted: Document, host: Step, geometries: Sequence[DefectGeometry]) -> Step:
     """Green functions and current matrices of an embedding host, wide enough for the regions around all images."""
     cells = [tuple(int(x) for x in r) for g in geometries
              for r in region_translations(g, len(flat.host_unit), max(wanted["radii"]))]
@@ -291,7 +306,7 @@ def tables_step(flat: Hop, settings: Settings, wanted: Document, host: Step, geo
     return Step("tables", f"{title_of(flat)} Green functions of {wanted['name']}", {
         "mesh": wanted["mesh"],
         "sigmas": wanted["sigmas"],
-        "energies": list(settings.embedding.energies_eV) if wanted["window"] else [0.0],
+        "energies": wanted["energies"],
         "atoms": sorted(set(wanted["atoms"])),
         "translations": [list(r) for r in sorted(set(cells))],
     }, {"host": host}, seconds=5e-9 * float(np.prod(wanted["mesh"])) * orbitals**3 / 2, resources="embedding")
@@ -344,8 +359,17 @@ def _embedding(host: str, atoms: list[int], mesh: tuple[int, ...], served: bool,
         "mesh": list(mesh),
         "sigmas": [h.sigma_eV, h.sigma_check_eV] if served else [h.sigma_eV],
         "radii": list(e.radii_A) if served else [e.radii_A[0]],
-        "window": served,
+        "energies": list(e.energies_eV) if served else [0.0],
     }
+
+
+def _wide(served: Document, settings: Settings) -> Document | None:
+    """The served embedding at the energies far from E_F, with one width and one radius; None where there are no such energies."""
+    energies = list(settings.embedding.wide_energies_eV)
+    if not energies:
+        return None
+    return served | {"name": f"{served['name']}, far from E_F", "sigmas": served["sigmas"][:1], "radii": served["radii"][:1],
+                     "energies": energies}
 
 
 def structure_digest(hop: Hop) -> str:

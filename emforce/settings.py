@@ -103,12 +103,20 @@ class Embedding:
     ----------
     radii_A : of the region; the first is served, the others measure the error
     energies_eV : relative to the Fermi energy, increasing, 0 and +-fermi_error_eV among them
+    wide_energies_eV : more of them, beyond the former on both sides, where K(eps) alone is computed; for the heat of transport
+        of hot metals. None: K(eps) ends with energies_eV
     fermi_error_eV : uncertainty of the Fermi energy
     """
 
     radii_A: tuple[float, ...]
     energies_eV: tuple[float, ...]
+    wide_energies_eV: tuple[float, ...]
     fermi_error_eV: float
+
+    @property
+    def all_energies_eV(self) -> tuple[float, ...]:
+        """Where K(eps) is known, in order."""
+        return tuple(sorted((*self.energies_eV, *self.wide_energies_eV)))
 
 
 @dataclass(frozen=True)
@@ -236,6 +244,7 @@ _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}
 _CHOICES = {"directions": ("hop", "all"), "vary": ("region", "edge", "frequencies", "fermi_energy")}
 _COUNTS = {"shells", "newton_steps", "plane_wave_layers"}  # whole numbers that may be 0
+_MAY_BE_EMPTY = {"wide_energies_eV"}
 
 
 def presets() -> tuple[str, ...]:
@@ -331,7 +340,7 @@ def _value(where: str, name: str, kind: object, value: Any) -> Any:
             raise InputError(where, value, f"a list of: {', '.join(allowed)}")
         return tuple(value)
     if isinstance(kind, str) and kind.startswith("tuple"):
-        ok = isinstance(value, list | tuple) and len(value) >= 1
+        ok = isinstance(value, list | tuple) and len(value) >= (name not in _MAY_BE_EMPTY)
         if not ok or not all(isinstance(v, number) and not isinstance(v, bool) and math.isfinite(v) for v in value):
             raise InputError(where, value, "a list of numbers")
         if "int" in kind:
@@ -370,6 +379,9 @@ def _check_embedding(embedding: Embedding) -> None:
     for needed in (0.0, -embedding.fermi_error_eV, embedding.fermi_error_eV):
         if not any(abs(e - needed) < 1e-9 for e in energies):
             raise InputError("embedding.energies_eV", energies, "a list that holds 0 and +-embedding.fermi_error_eV")
+    wide = embedding.wide_energies_eV
+    if list(wide) != sorted(set(wide)) or any(energies[0] <= e <= energies[-1] for e in wide):
+        raise InputError("embedding.wide_energies_eV", wide, "increasing energies beyond embedding.energies_eV")
     if any(r <= 0 for r in embedding.radii_A):
         raise InputError("embedding.radii_A", embedding.radii_A, "radii above zero")
 

@@ -32,16 +32,18 @@ def finished(base: float, *, sigma: float = 0.0, radius: float = 0.0, thick: flo
     served = {"m": [rows(1), rows(2), [[tensor(base + sigma)]], [[tensor(2 * (base + sigma))]]],
               "condition": [[[10.0] * len(energies)] * len(radii)] * 4}
     other = {"m": [[[tensor(base + thick)]], [[tensor(2 * (base + thick))]]], "condition": [[[20.0]], [[30.0]]]}
-    return {"embeddings": [served, other], "curvature": [0.1, 0.2]}
+    far = {"m": [[[tensor(scale * (base + slope * e)) for e in settings.embedding.wide_energies_eV]] for scale in (1, 2)],
+           "condition": [[[15.0]], [[25.0]]]}
+    return {"embeddings": [served, other], "wide": far, "curvature": [0.1, 0.2]}
 
 
 BULK = {"volume": 10.0, "n": 10.0 / units.uohm_cm, "n_coarse": 10.2 / units.uohm_cm, "n_check": 10.1 / units.uohm_cm,
         "check": {"dos_ratio": 1.03, "omega_p_ratio": 0.99}}  # chosen so that K in uOhm cm equals m
 
 
-def assess(wind: dict[str, Any], misplacement: float = 0.1) -> list[Any]:
+def assess(wind: dict[str, Any], misplacement: float = 0.1, **changes: Any) -> list[Any]:
     rotations = np.array([np.diag(d) for d in ([1, 1, 1], [-1, 1, 1])], dtype=float)
-    return assess_images(wind, BULK, load_settings("quick"), [(0,), (0,)], [rotations, rotations], [False, True],
+    return assess_images(wind, BULK, load_settings("quick", changes), [(0,), (0,)], [rotations, rotations], [False, True],
                          [misplacement, misplacement])
 
 
@@ -82,8 +84,25 @@ def test_average_is_linear_in_the_images_and_their_parts() -> None:
     assert mean.parts["fermi_energy"] == pytest.approx((4.0 + 8.0) / 2)
     assert mean.parts["path"] == pytest.approx(50 / 6)
     assert mean.condition == pytest.approx(30.0)
-    middle = len(mean.k_of_energy) // 2
-    assert mean.k_of_energy[middle] == pytest.approx(mean.k)
+    # one curve of near and far energies, in order
+    energies = load_settings("quick").embedding.all_energies_eV
+    assert len(energies) == 9 and list(energies) == sorted(energies)
+    assert mean.k_of_energy == pytest.approx([1.5 * (-50.0 + 40.0 * e) for e in energies])
+
+
+def test_far_energies_change_no_value_and_no_part() -> None:
+    wind = finished(-50.0, slope=40.0, radius=-2.0, thick=5.0)
+    few = assess({k: v for k, v in wind.items() if k != "wide"}, **{"embedding.wide_energies_eV": []})
+    for one, other in zip(few, assess(wind), strict=True):
+        assert one.k == other.k
+        assert one.parts == pytest.approx(other.parts, nan_ok=True)
+        assert one.k_of_energy == pytest.approx(other.k_of_energy[2:-2])
+
+
+def test_the_condition_is_the_worst_of_all_regions() -> None:
+    wind = finished(-50.0)
+    wind["wide"]["condition"] = [[[15.0, 45.0]], [[25.0]]]
+    assert [image.condition for image in assess(wind)] == [45.0, 30.0]
 
 
 def test_average_over_a_cosine_is_its_mean() -> None:

@@ -147,6 +147,26 @@ def test_shift_tilt_and_sharpening_of_a_curve():
     assert cubic.integral(np.array([1.0]))[0] == pytest.approx(3 + 1 + 1 / 3)
 
 
+def test_other_guesses_between_the_points_of_a_curve():
+    few = Curve([-0.2, -0.1, 0.0, 0.1, 0.2], [1.0, 2.0, 0.0, 1.0, 3.0])
+    assert [other.order for other in few.alternatives()] == [2, 3]
+    wide = np.array([-0.6, -0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.4, 0.6])
+    (other,) = Curve(wide, wide**3 - wide).alternatives()
+    assert other.energies == pytest.approx([-0.6, -0.2, 0.0, 0.2, 0.6])
+    assert other(np.linspace(-1, 1, 9)) == pytest.approx(Curve(wide, wide**3 - wide)(np.linspace(-1, 1, 9)))  # a cubic either way
+    step = np.tanh(wide / 0.1)  # one that the points do not resolve: seen
+    (other,) = Curve(wide, step).alternatives()
+    assert abs(float(other(0.1)) - float(np.tanh(1.0))) > 0.1
+    assert [c.window for c in Curve(wide[:-1], step[:-1]).alternatives()] == [(-0.6, 0.4)], "the end stays"
+
+
+def test_sharpening_of_many_points_follows_a_fifth_order():
+    e = np.linspace(-1.0, 1.0, 9)
+    # to lowest order a Gaussian of width w adds w^2/2 times the second derivative
+    assert Curve(e, e**4).sharpened(0.1).values == pytest.approx(e**4 - 0.06 * e**2)
+    assert Curve(e, e**5).sharpened(0.1).values == pytest.approx(e**5 - 0.1 * e**3)
+
+
 def test_curve_goes_on_along_its_tangent():
     curve = Curve([-1.0, 0.0, 1.0], [1.0, 0.0, 1.0])
     assert float(curve(2.0)) == pytest.approx(1 + 2.0)

@@ -37,7 +37,9 @@ KEPT_NAMES = {
 @cache
 def built(name: str, layers: int = 4) -> Hop:
     spec = load_spec(STRUCTURES / f"{name}.toml")
-    return build_hop(spec, size=(3, 3, 1) if spec.kind == "adatom" else (2, 2, 2), layers=layers, vacuum=5.0)
+    s = load_settings("quick").structure
+    size = s.slab_size if spec.kind == "adatom" else s.bulk_size if spec.cubic else s.primitive_size
+    return build_hop(spec, size=size, layers=layers, vacuum=5.0)
 
 
 def settings(preset: str = "quick", **changes: Any) -> Settings:
@@ -94,8 +96,8 @@ def test_steps_of_the_main_job(name):
     made = planned(name)
     kinds = [step.kind for step in made.wind_steps()]
     # bulk, thin host, two thick hosts, two images, the mover displaced once in each (the site mirrors the hop), tables of
-    # each thick host, each image embedded in each of them, and what joins these
-    assert sorted(kinds) == sorted(["bulk"] + 3 * ["host"] + 2 * ["image", "displaced", "tables"] + 4 * ["embedding"] + ["wind"])
+    # each thick host, and of the first far from E_F, each image embedded in each of them, and what joins these
+    assert sorted(kinds) == sorted(["bulk"] + 3 * ["host", "tables"] + 2 * ["image", "displaced"] + 6 * ["embedding"] + ["wind"])
     names = [step.name for step in made.steps()]
     assert len(set(names)) == len(names)
     assert set(names) >= {step.name for step in made.wind_steps()}
@@ -112,7 +114,21 @@ def test_an_embedding_waits_for_its_own_image_and_host_only():
         tables = step.needs["tables"]
         assert [need.name for need in tables.needs.values()] == [step.needs["thick"].name]
     # both images of a host are embedded with the same tables
-    assert len({step.needs["tables"].name for step in made.wind.needs.values()}) == 2
+    assert len({step.needs["tables"].name for step in made.wind.needs.values()}) == 3
+
+
+def test_far_energies_have_tables_of_their_own_and_leave_the_other_steps_as_they_are():
+    hop, settings = built("cu100-adatom"), load_settings("quick")
+    without = plan(hop, load_settings("quick", {"embedding.wide_energies_eV": []}))
+    made = plan(hop, settings)
+    assert {step.key for step in without.steps()} - {step.key for step in made.steps()} == {without.wind.key}
+    assert made.direct.key == without.direct.key, "the response does not wait for them"
+    far = [made.wind.needs[name] for name in made.wind.inputs["wide"]["steps"]]
+    assert len(far) == 2
+    for step in far:
+        assert step.needs["tables"].inputs["energies"] == list(settings.embedding.wide_energies_eV)
+        assert len(step.needs["tables"].inputs["sigmas"]) == len(step.inputs["radii"]) == 1
+    assert made.wind.inputs["embeddings"] == without.wind.inputs["embeddings"]
 
 
 @pytest.mark.parametrize("name", ADATOMS + VACANCIES)
@@ -228,7 +244,9 @@ def test_what_else_steps_follow():
     tables = {name for name in before if "Green functions" in name}
     assert same(structure__thick_layers=[10, 6]) == {"bulk", "host"} | thin | images
     assert same(dft__displacement_A=0.04) == {"bulk"} | hosts | tables
-    assert same(embedding__radii_A=[6.8, 7.4]) == set(before) - {n for n in before if "embedded in thick 8" in n} - {"wind"}
+    of_radii = {n for n in before if "embedded in thick 8" in n and "far from E_F" not in n}
+    assert len(of_radii) == 2
+    assert same(embedding__radii_A=[6.8, 7.4]) == set(before) - of_radii - {"wind"}
     assert same(dft__slab_kpts=[3, 3, 1]) == {"bulk"}
     assert same(host__bulk_kpts=14) == set(before) - {"bulk"}
     # 1e-10 Angstrom is rounding

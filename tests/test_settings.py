@@ -81,6 +81,9 @@ def test_unknown_fields(name):
 @pytest.mark.parametrize(("name", "kind"), FIELDS, ids=[n for n, _ in FIELDS])
 def test_wrong_types_name_the_field(name, kind):
     for value in WRONG[kind]:
+        if name == "embedding.wide_energies_eV" and value == []:
+            assert load_settings("quick", {name: value}).embedding.wide_energies_eV == ()
+            continue
         with pytest.raises(InputError) as caught:
             load_settings("quick", {name: value})
         assert caught.value.field == name, value
@@ -94,6 +97,7 @@ def test_wrong_types_name_the_field(name, kind):
     ("host.bulk_mesh", 63), ("host.slab_mesh", 1), ("host.embedding_mesh", -2), ("host.sigma_eV", 0.0),
     ("embedding.radii_A", [5.0, -1.0]), ("embedding.energies_eV", [0.0, -0.1, 0.1]), ("embedding.energies_eV", [-0.1, 0.1]),
     ("embedding.energies_eV", [0.0, 0.1]), ("embedding.fermi_error_eV", -0.1),
+    ("embedding.wide_energies_eV", [0.4, -0.4]), ("embedding.wide_energies_eV", [-0.4, 0.2]), ("embedding.wide_energies_eV", 0.4),
     ("direct.omegas_eV", [0.1, 0.2]), ("direct.omegas_eV", [0.1, 0.2, -0.3]),
 ])
 def test_wrong_values_name_the_field(name, value):

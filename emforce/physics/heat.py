@@ -40,6 +40,8 @@ from emforce.physics.lcao import Floats
 
 #: tau(eps) over its value at the Fermi energy: constant, or as 1/DOS(eps)
 SCATTERING = ("constant", "inverse dos")
+#: points of a curve from which on half of them are enough for another one
+MANY = 7
 #: points of the thermal integrals, (eps - mu)/k_BT; the trapezoidal rule on the analytic kernel is exact to 1e-12
 _X = np.linspace(-40.0, 40.0, 801)
 _KERNEL = 0.25 / np.cosh(0.5 * _X) ** 2 * (_X[1] - _X[0])
@@ -106,9 +108,24 @@ class Curve:
         centre = float(self(0.0))
         return Curve(self.energies, centre + offset + factor * (self.values - centre), self.order)
 
+    def alternatives(self) -> list[Curve]:
+        """Other curves that are as good a guess between the points.
+
+        Least-squares polynomials of order 2 and 3; for `MANY` points and more, over which no such polynomial holds, the spline
+        through every second point, both ends among them.
+        """
+        if len(self.energies) < MANY:
+            return [Curve(self.energies, self.values, order) for order in (2, 3) if len(self.energies) > order]
+        kept = np.unique([*range(0, len(self.energies), 2), len(self.energies) - 1])
+        return [Curve(self.energies[kept], self.values[kept])]
+
     def sharpened(self, width: float) -> Curve:
-        """The curve before it was smeared by a Gaussian, to lowest order: A - width^2 A''/2, A'' of a cubic fit."""
-        fit = np.polynomial.Polynomial.fit(self.energies, self.values, min(3, len(self.energies) - 1))
+        """The curve before it was smeared by a Gaussian, to lowest order: A - width^2 A''/2, A'' of a fit.
+
+        The fit is cubic, for `MANY` points and more of order 5.
+        """
+        order = 5 if len(self.energies) >= MANY else min(3, len(self.energies) - 1)
+        fit = np.polynomial.Polynomial.fit(self.energies, self.values, order)
         return Curve(self.energies, self.values - 0.5 * width**2 * fit.deriv(2)(self.energies), self.order)
 
 

@@ -213,6 +213,10 @@ def test_second_basis_corrects_the_barrier(square: KineticsHop, tmp_path: Path, 
     assert d["barrier_sigma_parts_eV"]["k_points"] == pytest.approx(0, abs=1e-9)  # EMT has no k-points
     assert d["barrier_sigma_parts_eV"]["basis"] < 0.01  # its stationary points are the same
     assert r.formation_energy_eV == pytest.approx(1.01 * d["formation_energy"]["lcao_eV"], rel=max(part, 1e-6) * 4)
+    # what one more layer may change is in sigma where layers were left out
+    barrier, formed = d["barrier_sigma_parts_eV"], d["formation_energy"]["sigma_parts_eV"]
+    assert (barrier.get("cut"), formed.get("cut")) == ((0.024, 0.071) if layers else (None, None))
+    assert r.barrier_sigma_eV >= barrier.get("cut", 0.0) and r.formation_energy_sigma_eV >= formed.get("cut", 0.0)
     assert {s.kind for s in campaign.ran} == {"stationary", "nudged", "plane_wave"}
 
 

@@ -5,8 +5,10 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
 
     1. that of the higher preset: production, standard, quick, any other;
     2. among those, one without overridden fields before one with;
-    3. among those, the one with the smaller standard uncertainty (none stated: last);
-    4. among those, the newest.
+    3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
+       reason;
+    4. among those, the one with the smaller standard uncertainty (none stated: last);
+    5. among those, the newest.
 
 Published values take no part. The key `joined` of a row says which record each group came from.
 """
@@ -32,6 +34,13 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     "kinetics": ("ea_sigma_eV", "barrier_sigma_eV"),
     "heat": (),
 }
+#: where the named parts of an uncertainty are, by group
+_PARTS: dict[Group, tuple[str, ...]] = {
+    "wind": ("k_wind_sigma_parts_uohm_cm",),
+    "direct": ("z_direct_sigma_parts",),
+    "kinetics": ("kinetics_details", "barrier_sigma_parts_eV"),
+    "heat": (),
+}
 _KEYS = {group: [key for key in KEYS if key.stored and key.group == group] for group in GROUPS}
 
 
@@ -41,12 +50,20 @@ def holds(row: Mapping[str, Any], group: Group) -> bool:
     return numbers or (group == "heat" and bool(row.get("q_of_temperature")))
 
 
-def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, float, int]:
+def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, float, int]:
     """The smaller, the better: see the rule above."""
     name, changed = preset_fields(str(row["preset"]))
     order = PRESETS.index(name) if name in PRESETS else len(PRESETS)
     sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
-    return order, bool(changed), sigmas[0] if sigmas else math.inf, -int(row["id"])
+    return order, bool(changed), _left_open(row, group), sigmas[0] if sigmas else math.inf, -int(row["id"])
+
+
+def _left_open(row: Mapping[str, Any], group: Group) -> int:
+    """Named parts of the uncertainty that were not estimated."""
+    parts: Any = row
+    for name in _PARTS[group]:
+        parts = (parts or {}).get(name)
+    return sum(part is None for part in (parts or {}).values()) if _PARTS[group] else 0
 
 
 def hop_of(row: Mapping[str, Any]) -> tuple[str, ...]:

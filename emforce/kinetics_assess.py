@@ -1,6 +1,7 @@
 """From forces and energies of the stationary points of a hop to its barrier and attempt frequency, with named uncertainties.
 
-Barrier: E(saddle) - E(start) in the local basis, and where plane waves were run their difference of the same structures.
+Barrier: E(saddle) - E(start) in the local basis, and where plane waves were run their difference of the same structures. With
+k_points_check the change with one more k-point along each axis is added: the finer mesh is served, its change is the error.
 Parts of its uncertainty (nan: not varied, so not estimated):
 
     basis       with plane waves: |F.H^-1.F/2 at the saddle - at the start|, F the plane-wave forces on the moving atoms, H the
@@ -94,13 +95,15 @@ class Barrier:
     Attributes
     ----------
     value : served, in plane waves where these were run; parts : named parts of its uncertainty, nan: not estimated
-    lcao, plane_wave : in the two bases; nan where not computed
+    lcao, plane_wave : in the two bases, on the k-points of the relaxation; nan where not computed
+    k_points : change with one more k-point along each axis, contained in the value; nan where not computed
     """
 
     value: float
     parts: Mapping[str, float]
     lcao: float
     plane_wave: float
+    k_points: float = NAN
 
     @property
     def sigma(self) -> float:
@@ -154,9 +157,11 @@ def barrier(start: Point, saddle: Point, hop_length: float, cut: bool = False) -
         parts["basis"] = abs(wide[1] - wide[0]) if len(wide) == 2 else NAN
         if cut:
             parts["cut"] = CUT_BARRIER
+    value, change = lcao if math.isnan(plane_wave) else plane_wave, NAN
     if start.k_points_check is not None and saddle.k_points_check is not None:
-        parts["k_points"] = abs(saddle.k_points_check - start.k_points_check - lcao)
-    return Barrier(lcao if math.isnan(plane_wave) else plane_wave, parts, lcao, plane_wave)
+        change = saddle.k_points_check - start.k_points_check - lcao
+        value, parts["k_points"] = value + change, abs(change)
+    return Barrier(value, parts, lcao, plane_wave, change)
 
 
 def attempt(start: Point, saddle: Point, shells: Sequence[Sequence[int]], masses: FloatArray, direction: FloatArray) -> Attempt:
@@ -246,12 +251,14 @@ class Formation:
     ----------
     value : in plane waves, eV; nan where not computed. lcao : in the local basis, whose error is not known
     parts : named parts of the uncertainty of `value`; method : in words
+    k_points : change with more k-points in cell and host, contained in the value; nan where not computed
     """
 
     value: float = NAN
     lcao: float = NAN
     parts: Mapping[str, float] = field(default_factory=dict)
     method: str = "not computed"
+    k_points: float = NAN
 
     @property
     def sigma(self) -> float:
@@ -283,13 +290,14 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
     parts = {"basis": NAN, "relaxation": abs(energy_left(start.hessian.matrix, start.forces)), "k_points": NAN, "cell": NAN,
              "layers": NAN}
     found = value(start.energy, "")
-    coarse = []  # what k-points change: of the supercell with its host, of the bulk atom
+    change = NAN  # with more k-points in the supercell and its host; the bulk atom is served on its finer mesh already
     if start.k_points_check is not None and "host, more k-points" in energies:
-        coarse.append(start.k_points_check - start.energy - cells * (energies["host, more k-points"] - energies["host"]))
+        change = start.k_points_check - start.energy - cells * (energies["host, more k-points"] - energies["host"])
+    known = [change] if not math.isnan(change) else []
     if adatom:
-        coarse.append(energies["bulk"] - energies["bulk, coarser"])
-    if coarse:
-        parts["k_points"] = math.hypot(*coarse)
+        known.append(energies["bulk"] - energies["bulk, coarser"])
+    if known:
+        parts["k_points"] = math.hypot(*known)
     if start.plane_wave is None:
         return Formation(NAN, found, {}, "local basis only: its error is not known, not served")
     if math.isnan(parts["k_points"]):
@@ -299,7 +307,9 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
         parts["basis"] = abs(energy_left(start.hessian.matrix, start.plane_wave_forces))
     if cut:
         parts["cut"] = CUT_FORMATION
-    return Formation(wide, found, parts, "plane waves")
+    if math.isnan(change):
+        return Formation(wide, found, parts, "plane waves")
+    return Formation(wide + change, found, parts, "plane waves, with the change by more k-points in the local basis", change)
 
 
 def _quadrature(parts: Mapping[str, float]) -> float:

@@ -171,7 +171,7 @@ class Kinetics:
     force_tolerance_eV_per_A : largest force left on the mover and its shells; above it Newton steps are made
     newton_steps : at most so many
     symmetry_tolerance_A : within which positions count as symmetric
-    k_points_check : also compute the barrier with one more k-point along each periodic axis, for the error
+    k_points_check : also the energies with one more k-point along each periodic axis, which are served; their change is the error
     plane_wave : correct the barrier by plane-wave energies of the same structures, up to
         plane_wave_cutoff_eV : cutoff; plane_wave_slab_kpts, plane_wave_bulk_kpts : meshes of the supercell
         plane_wave_layers : of a slab, from above, that are computed in both bases for their difference; 0: the whole slab in

@@ -16,7 +16,7 @@ from emforce.commands.kinetics import kinetics_table
 from emforce.errors import InputError
 from emforce.hop import Image
 from emforce.kinetics import explore, prepare
-from emforce.kinetics_assess import formation
+from emforce.kinetics_assess import barrier, formation
 from emforce.kinetics_plan import KineticsHop, shells_of, symmetric_structure, with_hessians
 from emforce.kinetics_records import kinetics_record
 from emforce.physics.force_constants import (
@@ -171,6 +171,21 @@ def test_formation_energy_of_an_adatom_is_the_energy_that_it_costs(square: Kinet
     assert math.isnan(square_record.formation_energy_eV)  # the basis' error is not known: not served without plane waves
 
 
+def test_the_finer_mesh_is_served_and_its_change_is_the_error() -> None:
+    def point(energy: float, finer: float | None, wide: float | None) -> SimpleNamespace:
+        return SimpleNamespace(energy=energy, k_points_check=finer, plane_wave=wide, plane_wave_forces=None,
+                               hessian=SimpleNamespace(matrix=np.eye(3)), forces=np.zeros((1, 3)))
+
+    coarse = barrier(point(-10.0, None, None), point(-9.4, None, None), 2.5)  # type: ignore[arg-type]
+    assert coarse.value == pytest.approx(0.6)
+    assert math.isnan(coarse.k_points) and math.isnan(coarse.parts["k_points"])
+    fine = barrier(point(-10.0, -11.0, None), point(-9.4, -10.2, None), 2.5)  # type: ignore[arg-type]
+    assert (fine.value, fine.lcao) == pytest.approx((0.8, 0.6))
+    both = barrier(point(-10.0, -11.0, -7.0), point(-9.4, -10.5, -6.3), 2.5)  # type: ignore[arg-type]
+    assert (both.value, both.plane_wave, both.lcao, both.k_points) == pytest.approx((0.7 - 0.1, 0.7, 0.6, -0.1))
+    assert both.parts["k_points"] == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("bulk, cells, expected", [(False, 31 / 4, 0.2 - 31 / 4 * 0.1), (True, 30 / 4, None)])
 def test_k_points_of_a_formation_energy(bulk: bool, cells: float, expected: float | None) -> None:
     """More k-points shift the cell by 0.2, its host by 0.1 eV; the coarser bulk atom is off by 0.03 eV."""
@@ -182,6 +197,8 @@ def test_k_points_of_a_formation_energy(bulk: bool, cells: float, expected: floa
     found = formation(start, 31, 4, energies)  # type: ignore[arg-type]
     wanted = abs(expected) if expected is not None else math.hypot(0.2 - cells * 0.1, 0.03)
     assert found.parts["k_points"] == pytest.approx(wanted)
+    assert found.k_points == pytest.approx(0.2 - cells * 0.1)
+    assert found.value == pytest.approx(-90.0 + cells * 12.0 + (2.9 if bulk else 0.0) + found.k_points)
     start.k_points_check = None
     without = formation(start, 31, 4, energies)  # type: ignore[arg-type]
     if bulk:

@@ -248,16 +248,18 @@ def test_hops_join_the_best_of_each_group(location):
 
 
 def test_a_sigma_that_lacks_a_part_is_not_the_better_one(location):
-    row = {"site": "hop average", "fraction": math.nan, "method": "barriers", "preset": "quick (kinetics.shells=0)",
-           "k_wind_uohm_cm": math.nan, "k_wind_sigma_parts_uohm_cm": {}}
+    row = {"site": "hop average", "fraction": math.nan, "method": "barriers", "k_wind_uohm_cm": math.nan,
+           "k_wind_sigma_parts_uohm_cm": {}}
 
-    def barrier(value, sigma, **parts):
-        return synthetic.record(**row, barrier_eV=value, barrier_sigma_eV=sigma, kinetics_details={"barrier_sigma_parts_eV": parts})
+    def barrier(shells, value, sigma, **parts):
+        details = {"barrier_sigma_parts_eV": parts}
+        return synthetic.record(**row, preset=f"quick (kinetics.shells={shells})", barrier_eV=value, barrier_sigma_eV=sigma,
+                                kinetics_details=details)
 
     with Database(location, create=True) as database:
-        database.add(barrier(0.60, 0.02, basis=0.02, k_points=None, cell=None))
-        known = database.add(barrier(0.75, 0.17, basis=0.02, k_points=0.169, cell=None))
-        database.add(barrier(0.74, 0.18, basis=0.02, k_points=0.179, cell=None))
+        database.add(barrier(0, 0.60, 0.02, basis=0.02, k_points=None, cell=None))
+        known = database.add(barrier(1, 0.75, 0.17, basis=0.02, k_points=0.169, cell=None))
+        database.add(barrier(3, 0.74, 0.18, basis=0.02, k_points=0.179, cell=None))
         (found,) = database.hops().at(600.0, direct_model="nominal")
     assert found["barrier_eV"] == 0.75 and found["joined"]["kinetics"]["id"] == known
 

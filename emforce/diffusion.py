@@ -12,10 +12,10 @@ Gamma = nu0 exp(-E_m/k_BT). On (111) two exponentials are involved (forward and 
 straight line through ln D at stated temperatures; far below the difference of the barriers E_a is the larger of the two.
 
 Vacancy: self-diffusion D = f c_v D_v with D_v of the vacancy's own network (fcc 2 Gamma l^2, bcc 4/3 Gamma l^2), f its
-correlation factor and c_v = exp(-E_f/k_BT): E_a = E_f + E_m. The formation entropy is not computed; D0 lacks the factor
-exp(S_f/k_B). Without a formation energy D is that of the vacancy.
+correlation factor and c_v = exp(S_f/k_B) exp(-E_f/k_BT): E_a = E_f + E_m. Where the formation entropy S_f is not known D0 lacks
+its factor. Without a formation energy D is that of the vacancy.
 
-Uncertainty: ln D0 takes that of ln nu0, E_a those of E_m and E_f, as independent.
+Uncertainty: ln D0 takes those of ln nu0 and S_f/k_B, E_a those of E_m and E_f, as independent.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class HopRate:
     ------
     nu0_THz, barrier_eV : attempt frequency and barrier, with their standard uncertainties
     formation_energy_eV : of the vacancy; None where not known (not used for an adatom)
+    formation_entropy_kB : of the vacancy, S_f/k_B; None where not known
     reverse_nu0_THz, reverse_barrier_eV : of the hop back, for a hop whose two ends differ; without a reverse attempt
         frequency that of the hop is taken
     """
@@ -69,13 +70,16 @@ class HopRate:
     barrier_sigma_eV: float
     formation_energy_eV: float | None = None
     formation_energy_sigma_eV: float | None = None
+    formation_entropy_kB: float | None = None
+    formation_entropy_sigma_kB: float | None = None
     reverse_nu0_THz: float | None = None
     reverse_barrier_eV: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("nu0_THz", 1e-9), ("barrier_eV", 0.0), ("reverse_nu0_THz", 1e-9), ("reverse_barrier_eV", 0.0),
                             ("nu0_sigma_THz", 0.0), ("barrier_sigma_eV", 0.0), ("formation_energy_sigma_eV", 0.0),
-                            ("formation_energy_eV", -math.inf)):  # fmt: skip
+                            ("formation_entropy_sigma_kB", 0.0), ("formation_energy_eV", -math.inf),
+                            ("formation_entropy_kB", -math.inf)):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= least):
                 raise InputError(name, value, "a finite number" if least == -math.inf else f"a finite number, {least:g} or more")
@@ -196,18 +200,24 @@ def diffusion_of_hop(spec: Spec, structure: str, lattice_constant_A: float, rate
     mean = float(np.trace(tensor)) / len(tensor)
     details["tensor_per_mean"] = (tensor / mean).tolist()
     energy, sigma, factor, text = rate.barrier_eV, rate.barrier_sigma_eV, 1.0, _adatom_text(spec, tensor, mean)
+    filled, spread = 1.0, rate.nu0_sigma_THz / rate.nu0_THz
     if spec.kind == "vacancy":
         text = "diffusion of the vacancy itself: its formation energy is not known"
         if rate.formation_energy_eV is not None:
             factor = vacancy_correlation_factor(_vacancy_vectors(structure, spec.hop))
             energy += rate.formation_energy_eV
             sigma = math.hypot(sigma, rate.formation_energy_sigma_eV or 0.0)
-            text = (f"tracer self-diffusion by single vacancies in equilibrium, correlation factor {factor:.5f}; the "
-                    "formation entropy of the vacancy is not computed, D0 lacks exp(S_f/k_B)")  # fmt: skip
+            text = f"tracer self-diffusion by single vacancies in equilibrium, correlation factor {factor:.5f}; "
+            if rate.formation_entropy_kB is None:
+                text += "the formation entropy of the vacancy is not computed, D0 lacks exp(S_f/k_B)"
+            else:
+                filled = math.exp(rate.formation_entropy_kB)
+                spread = math.hypot(spread, rate.formation_entropy_sigma_kB or 0.0)
+                text += f"D0 with exp(S_f/k_B), S_f = {rate.formation_entropy_kB:.2f} k_B"
             if rate.formation_energy_sigma_eV is None:
                 text += "; the uncertainty of the formation energy is not known and not contained"
-    d0 = factor * mean * _A2_THZ_IN_M2_S
-    return Diffusion(d0, d0 * rate.nu0_sigma_THz / rate.nu0_THz, energy, sigma, text, factor, details)
+    d0 = filled * factor * mean * _A2_THZ_IN_M2_S
+    return Diffusion(d0, d0 * spread, energy, sigma, text, factor, details)
 
 
 def _adatom_text(spec: Spec, tensor: Floats, mean: float) -> str:

@@ -21,11 +21,13 @@ from emforce.kinetics_assess import Point
 from emforce.kinetics_plan import (
     KineticsHop,
     Stationary,
+    WholeCells,
     check_images,
     more_kpts,
     moved_on,
     shells_of,
     stationary_step,
+    whole_cells,
     with_hessians,
 )
 from emforce.kinetics_records import Outcome, kinetics_record
@@ -119,11 +121,13 @@ def explore(items: Sequence[KineticsHop], store: Store, compute: Compute) -> lis
     """Stationary points, Hessians and energies of hops."""
     searches: list[_Search] = []
     extra = {item.hop.spec.name: formation_steps(item) for item in items}
+    whole = {item.hop.spec.name: whole_cells(item) for item in items}
     for item in items:
         images = [item.hop.image(f) for f in item.fractions]
         ends = with_hessians(item, {i.label: i.atoms for i in images})
         searches += [_Search(item, i.fraction, end) for i, end in zip(images, ends, strict=True)]
-    failed = compute([step for s in searches for step in _steps(s.at)] + [step for e in extra.values() for step in e.steps])
+    beside = [step for more in (*extra.values(), *whole.values()) if more is not None for step in more.steps]
+    failed = compute([step for s in searches for step in _steps(s.at)] + beside)
     reasons: dict[str, str] = {}
     while True:
         for search in searches:
@@ -144,8 +148,22 @@ def explore(items: Sequence[KineticsHop], store: Store, compute: Compute) -> lis
     for item in items:
         name = item.hop.spec.name
         own = [x for x in last if x[0].item is item]
-        found.append(Outcome(item, reason=reasons[name]) if name in reasons else _outcome(item, own, extra[name], failed, store))
+        if name in reasons:
+            found.append(Outcome(item, reason=reasons[name]))
+            continue
+        outcome = _outcome(item, own, extra[name], failed, store)
+        cells = whole[name]
+        found.append(outcome if cells is None else _with_entropy(outcome, cells, failed, store))
     return found
+
+
+def _with_entropy(outcome: Outcome, cells: WholeCells, failed: Mapping[str, str], store: Store) -> Outcome:
+    """The outcome with the Hessians of whole cells, or a note on why there are none."""
+    reason = _failure(list(cells.steps), failed)
+    if reason:
+        return replace(outcome, notes={**outcome.notes, "not computed: formation entropy": reason})
+    vacancy, host = (_hessian(cell, range(len(cell.atoms)), store)[0] for cell in (cells.vacancy, cells.host))
+    return replace(outcome, whole=(vacancy, host), whole_calls=len(cells.steps))
 
 
 def _steps(at: Stationary) -> list[Step]:
@@ -170,10 +188,8 @@ def _advance(search: _Search, store: Store) -> None:
     rest = np.array(_read(store, at.rest).values["forces"])
     search.calls += 1 + len(at.nudged)
     if at.nudged:
-        finished = [_read(store, step) for step in at.nudged]
-        rows = hessian_rows(at.group, at.moved, np.array([f.values["forces"] for f in finished]), rest)
-        search.hessian = hessian(rows, chosen)
-        search.seconds += [f.seconds for f in finished]
+        search.hessian, seconds = _hessian(at, chosen, store)
+        search.seconds += seconds
         search.travelled = np.zeros((len(chosen), 3))
     assert search.hessian is not None and search.travelled is not None
     force = at.group.symmetrized(rest)[chosen]
@@ -190,6 +206,14 @@ def _advance(search: _Search, store: Store) -> None:
     search.at = moved_on(item, at, step)
     if float(np.linalg.norm(search.travelled, axis=1).max()) > HESSIAN_REACH:
         (search.at,) = with_hessians(item, {at.label: search.at.atoms})
+
+
+def _hessian(at: Stationary, atoms: Sequence[int], store: Store) -> tuple[Hessian, list[float]]:
+    """Hessian of some atoms from the finished steps of a structure, and what each displacement took, s."""
+    rest = np.array(_read(store, at.rest).values["forces"])
+    finished = [_read(store, step) for step in at.nudged]
+    rows = hessian_rows(at.group, at.moved, np.array([f.values["forces"] for f in finished]), rest)
+    return hessian(rows, atoms), [f.seconds for f in finished]
 
 
 def _last_steps(search: _Search) -> tuple[Wide | None, Step | None]:

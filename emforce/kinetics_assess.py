@@ -21,6 +21,8 @@ Attempt frequency: Vineyard's (physics/vineyard.py) for the largest set of atoms
                 the sum rule has been imposed
     noise       nu0/2 sqrt(|H_start^-1|^2 + |H_saddle^-1|^2) times the root mean square of (H - H^T)/2
     displacement, k_points, cell, layers    not varied
+
+Formation entropy of a vacancy (physics/vineyard.py, all atoms of both cells): the parts `sum_rule` and `noise` in the same way.
 """
 
 from __future__ import annotations
@@ -37,7 +39,15 @@ from emforce.assess import BASIS_FORCE_ERROR
 from emforce.errors import ConvergenceError
 from emforce.hop import FloatArray, Hop
 from emforce.physics.force_constants import Hessian, energy_left
-from emforce.physics.vineyard import Modes, attempt_frequency, frequency_along, migration_entropy, modes
+from emforce.physics.vineyard import (
+    Modes,
+    attempt_frequency,
+    frequency_along,
+    internal_hessian,
+    migration_entropy,
+    modes,
+    vacancy_entropy,
+)
 
 NAN = math.nan
 #: share of the grid's error in an on-site force constant that the sum rule leaves. An atom of a Cu crystal of 8, moved with the
@@ -312,9 +322,44 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
     return Formation(wide + change, found, parts, "plane waves, with the change by more k-points in the local basis", change)
 
 
+@dataclass(frozen=True)
+class Entropy:
+    """Formation entropy of a vacancy.
+
+    Attributes
+    ----------
+    value : S_f/k_B; nan where not computed, with the reason
+    parts : named parts of its uncertainty; nan: not estimated
+    """
+
+    value: float = NAN
+    parts: Mapping[str, float] = field(default_factory=dict)
+    reason: str = "not computed"
+
+    @property
+    def sigma(self) -> float:
+        """Standard uncertainty."""
+        return _quadrature(self.parts)
+
+
+def formation_entropy(vacancy: Hessian, host: Hessian) -> Entropy:
+    """S_f/k_B from the Hessians of all atoms of the cell with the vacancy and of its host; see `vacancy_entropy`."""
+    try:
+        value = vacancy_entropy(vacancy.matrix, host.matrix)
+    except ConvergenceError as error:
+        return Entropy(reason=str(error))
+    try:
+        rule = SUM_RULE_LEFT * abs(value - vacancy_entropy(vacancy.raw, host.raw))
+    except ConvergenceError:
+        rule = NAN
+    noise = [0.5 * h.noise * float(np.linalg.norm(np.linalg.inv(internal_hessian(h.matrix)))) for h in (vacancy, host)]
+    return Entropy(value, {"sum_rule": rule, "noise": math.hypot(*noise), "displacement": NAN, "k_points": NAN, "cell": NAN}, "")
+
+
 def _quadrature(parts: Mapping[str, float]) -> float:
     known = [p for p in parts.values() if not math.isnan(p)]
     return math.hypot(*known) if known else NAN
 
 
-__all__ = ["Attempt", "Barrier", "Formation", "Point", "attempt", "barrier", "formation", "reaction_atoms"]
+__all__ = ["Attempt", "Barrier", "Entropy", "Formation", "Point", "attempt", "barrier", "formation", "formation_entropy",
+           "reaction_atoms"]

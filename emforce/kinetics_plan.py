@@ -200,6 +200,33 @@ def _with_hessian(item: KineticsHop, label: str, atoms: Atoms, group: Group, cen
     return Stationary(label, atoms, group, rest, tuple(moved), tuple(nudged))
 
 
+@dataclass(frozen=True)
+class WholeCells:
+    """All atoms of the supercell with the vacancy and of its host, for the formation entropy."""
+
+    vacancy: Stationary
+    host: Stationary
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What is to be run; what the Hessians of the hop have displaced already is the same step."""
+        return tuple(step for cell in (self.vacancy, self.host) for step in (cell.rest, *cell.nudged))
+
+
+def whole_cells(item: KineticsHop) -> WholeCells | None:
+    """The steps of the formation entropy; None where none is wanted, or the mover leaves no vacancy of its own metal."""
+    spec, k = item.hop.spec, item.settings.kinetics
+    if not k.formation_entropy or spec.kind != "vacancy" or spec.species != spec.metal:
+        return None
+    start = item.hop.image(0.0)
+    found = []
+    for label, atoms, first in ((start.label, start.atoms, start.mover), ("host supercell", item.hop.host_supercell(), 0)):
+        symmetric, group = symmetric_structure(atoms, item.kpts, k.symmetry_tolerance_A)
+        every = (first, *(a for a in range(len(atoms)) if a != first))
+        found.append(_with_hessian(replace(item, shells=(every,)), label, symmetric, group, every))
+    return WholeCells(*found)
+
+
 def moved_on(item: KineticsHop, before: Stationary, shift: FloatArray) -> Stationary:
     """The structure with the atoms of the Hessian moved by `shift` (n, 3), at rest only, with the symmetry of that set."""
     atoms = before.atoms.copy()
@@ -222,5 +249,5 @@ def tight(settings: Settings) -> Document:
     return dft_document(settings) | {"density_tolerance": settings.kinetics.density_tolerance}
 
 
-__all__ = ["KineticsHop", "Stationary", "central_atoms", "check_images", "moved_on", "shells_of", "stationary_step",
-           "symmetric_structure", "tight", "with_hessians"]
+__all__ = ["KineticsHop", "Stationary", "WholeCells", "central_atoms", "check_images", "moved_on", "shells_of",
+           "stationary_step", "symmetric_structure", "tight", "whole_cells", "with_hessians"]

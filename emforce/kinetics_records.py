@@ -17,15 +17,18 @@ from emforce.hop_records import hop_identity
 from emforce.kinetics_assess import (
     Attempt,
     Barrier,
+    Entropy,
     Formation,
     Point,
     attempt,
     barrier,
     formation,
+    formation_entropy,
     reaction_atoms,
 )
 from emforce.kinetics_plan import KineticsHop
 from emforce.materials import material
+from emforce.physics.force_constants import Hessian
 from emforce.plan import structure_digest
 from emforce.record import HOP_AVERAGE, Record
 from emforce.stored import Check
@@ -39,13 +42,19 @@ MAX_NEIGHBOUR_CHANGE = 0.3
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found for a hop: points by fraction, energies for the formation energy; or why nothing was."""
+    """What was found for a hop: points by fraction, energies for the formation energy; or why nothing was.
+
+    `whole` : Hessians of all atoms with the vacancy and of its host, where the formation entropy is wanted; `whole_calls`: what
+    they took
+    """
 
     item: KineticsHop
     points: Mapping[float, Point] = field(default_factory=dict)
     energies: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    whole: tuple[Hessian, Hessian] | None = None
+    whole_calls: int = 0
 
 
 def kinetics_record(outcome: Outcome) -> Record:
@@ -69,8 +78,13 @@ def kinetics_record(outcome: Outcome) -> Record:
     checks = _checks(outcome, height, rate, back)
     broken = [c for c in checks if not c.passed]
     reason = "; ".join(x for x in (rate.reason, back[1].reason if back else "", *map(str, broken)) if x)
-    spread, word = (None, "") if reason else _diffusion(item, height, rate, back, energy)
+    entropy = Entropy() if outcome.whole is None else formation_entropy(*outcome.whole)
+    spread, word = (None, "") if reason else _diffusion(item, height, rate, back, energy, entropy)
     details = _details(outcome, height, rate, back, energy, masses)
+    if outcome.whole is not None:
+        details["formation_entropy"] = _no_nan({
+            "value_kB": entropy.value, "sigma_kB": entropy.sigma, "sigma_parts_kB": dict(entropy.parts), "reason": entropy.reason,
+            "atoms": [len(h.atoms) for h in outcome.whole], "force_calls": outcome.whole_calls})
     if word:
         details["diffusion"] = word
     if spread is not None:
@@ -110,7 +124,7 @@ def _checks(outcome: Outcome, height: Barrier, rate: Attempt, back: tuple[Barrie
 
 
 def _diffusion(
-    item: KineticsHop, height: Barrier, rate: Attempt, back: tuple[Barrier, Attempt] | None, energy: Formation
+    item: KineticsHop, height: Barrier, rate: Attempt, back: tuple[Barrier, Attempt] | None, energy: Formation, entropy: Entropy
 ) -> tuple[Diffusion | None, str]:
     """D0 and E_a of the network that the hop makes; None with the reason where no network is known for it."""
     spec, functional = item.hop.spec, item.settings.dft.functional
@@ -119,6 +133,8 @@ def _diffusion(
     given = HopRate(
         nu0_THz=rate.nu0, nu0_sigma_THz=rate.sigma, barrier_eV=height.value, barrier_sigma_eV=height.sigma,
         formation_energy_eV=energy.value if known else None, formation_energy_sigma_eV=energy.sigma if known else None,
+        formation_entropy_kB=None if math.isnan(entropy.value) else entropy.value,
+        formation_entropy_sigma_kB=None if math.isnan(entropy.sigma) else entropy.sigma,
         reverse_nu0_THz=None if back is None else back[1].nu0, reverse_barrier_eV=None if back is None else back[0].value,
     )
     try:

@@ -172,6 +172,7 @@ class Kinetics:
     newton_steps : at most so many
     symmetry_tolerance_A : within which positions count as symmetric
     k_points_check : also the energies with one more k-point along each periodic axis, which are served; their change is the error
+    formation_entropy : of a vacancy, from the Hessians of all atoms of both cells
     plane_wave : correct the barrier by plane-wave energies of the same structures, up to
         plane_wave_cutoff_eV : cutoff; plane_wave_slab_kpts, plane_wave_bulk_kpts : meshes of the supercell
         plane_wave_layers : of a slab, from above, that are computed in both bases for their difference; 0: the whole slab in
@@ -186,6 +187,7 @@ class Kinetics:
     newton_steps: int
     symmetry_tolerance_A: float
     k_points_check: bool
+    formation_entropy: bool
     plane_wave: bool
     plane_wave_cutoff_eV: float
     plane_wave_slab_kpts: Mesh

@@ -181,6 +181,20 @@ def test_vacancy_self_diffusion(metal, per_a2, factor):
     assert found.at(900.0) == pytest.approx(found.d0_m2_s * math.exp(-1.9 / (K_eV * 900)), rel=1e-9)
 
 
+def test_formation_entropy_fills_the_crystal_with_vacancies():
+    """c_v = exp(S_f/k_B) exp(-E_f/kT): D0 grows by the one factor, E_a stays."""
+    known = {"nu0_THz": 5.0, "nu0_sigma_THz": 0.5, "barrier_eV": 0.7, "barrier_sigma_eV": 0.03, "formation_energy_eV": 1.2}
+    without, found = (diffusion_of_hop(spec("Cu", "bulk", kind="vacancy"), "fcc", 3.6, HopRate(**known, **more))
+                      for more in ({}, {"formation_entropy_kB": 1.5, "formation_entropy_sigma_kB": 0.2}))
+    assert found.d0_m2_s == pytest.approx(math.exp(1.5) * without.d0_m2_s)
+    assert found.d0_sigma_m2_s == pytest.approx(found.d0_m2_s * math.hypot(0.1, 0.2))
+    assert found.ea_eV == without.ea_eV
+    assert "lacks" in without.condition and "S_f = 1.50 k_B" in found.condition
+    plain, alone = (diffusion_of_hop(spec("Cu", "bulk", kind="vacancy"), "fcc", 3.6, HopRate(5.0, 0.5, 0.7, 0.03, **more))
+                    for more in ({}, {"formation_entropy_kB": 1.5}))
+    assert alone.d0_m2_s == plain.d0_m2_s, "a vacancy that is there already"
+
+
 def test_vacancy_without_formation_energy_is_the_vacancy():
     found = diffusion_of_hop(spec("Cu", "bulk", kind="vacancy"), "fcc", 3.6, RATE)
     assert found.correlation == 1.0 and found.ea_eV == 0.5 and "vacancy itself" in found.condition

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,14 @@ import pytest
 from emt_steps import EMTCampaign, emt_hop, energy_and_forces
 
 from emforce.commands.kinetics import kinetics_table
+from emforce.diffusion import HopRate, diffusion_of_hop
 from emforce.errors import InputError
 from emforce.hop import Image
 from emforce.kinetics import explore, prepare
 from emforce.kinetics_assess import barrier, formation
 from emforce.kinetics_plan import KineticsHop, shells_of, symmetric_structure, with_hessians
 from emforce.kinetics_records import kinetics_record
+from emforce.materials import material
 from emforce.physics.force_constants import (
     Displacement,
     Group,
@@ -28,8 +31,10 @@ from emforce.physics.force_constants import (
     hessian_rows,
     newton_step,
 )
+from emforce.physics.vineyard import vacancy_entropy
 from emforce.record import Record
 from emforce.settings import load_settings
+from emforce.steps import Step
 from emforce.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -235,6 +240,42 @@ def test_second_basis_corrects_the_barrier(square: KineticsHop, tmp_path: Path, 
     assert (barrier.get("cut"), formed.get("cut")) == ((0.024, 0.071) if layers else (None, None))
     assert r.barrier_sigma_eV >= barrier.get("cut", 0.0) and r.formation_energy_sigma_eV >= formed.get("cut", 0.0)
     assert {s.kind for s in campaign.ran} == {"stationary", "nudged", "plane_wave"}
+
+
+def test_formation_entropy_of_a_vacancy(tmp_path: Path) -> None:
+    """A few displacements and symmetry against all 180 of them, one by one; and what the diffusion coefficient makes of it."""
+    wanted = dict.fromkeys(("kinetics.formation_entropy", "kinetics.plane_wave", "kinetics.k_points_check"), True)
+    item = emt_hop("cu-vacancy", (2, 2, 2), 0, {"kinetics.shells": 0, "kinetics.displacement_A": 0.005} | wanted)
+    campaign = EMTCampaign(Store(tmp_path))
+    r = kinetics_record(explore([item], campaign.store, campaign.compute)[0])
+    found = r.kinetics_details["formation_entropy"]
+    assert found["atoms"] == [31, 32]
+    assert found["force_calls"] < 15
+    cells = [item.hop.image(0.0).atoms, item.hop.host_supercell()]
+    vacancy, host = (hessian(brute_force(a, range(len(a)), 0.005), range(len(a))).matrix for a in cells)
+    assert found["value_kB"] == pytest.approx(vacancy_entropy(vacancy, host), abs=5e-3)
+    assert 0.5 < found["value_kB"] < 3.0
+    assert found["sigma_parts_kB"]["cell"] is None
+    without = diffusion_of_hop(item.hop.spec, "fcc", material("Cu").lattice_constant("PBE"),
+                               HopRate(r.nu0_THz, r.nu0_sigma_THz, r.barrier_eV, r.barrier_sigma_eV, r.formation_energy_eV,
+                                       r.formation_energy_sigma_eV))  # fmt: skip
+    assert r.d0_m2_s == pytest.approx(math.exp(found["value_kB"]) * without.d0_m2_s)
+    table = kinetics_table([r.document()])
+    assert f"{found['value_kB']:.2f} ± " in table
+
+
+def test_a_failed_step_of_the_entropy_leaves_the_rest(tmp_path: Path) -> None:
+    item = emt_hop("cu-vacancy", (2, 2, 2), 0, {"kinetics.shells": 0, "kinetics.formation_entropy": True})
+    campaign = EMTCampaign(Store(tmp_path))
+
+    def compute(steps: Sequence[Step]) -> dict[str, str]:
+        broken = {s.name: "out of memory" for s in steps if s.title.startswith("Cu(bulk) host supercell")}
+        return campaign.compute([s for s in steps if s.name not in broken]) | broken
+
+    r = kinetics_record(explore([item], campaign.store, compute)[0])
+    assert r.status == "ok" and r.barrier_eV > 0
+    assert r.kinetics_details["not computed: formation entropy"] == "out of memory"
+    assert "formation_entropy" not in r.kinetics_details
 
 
 def test_finished_steps_are_not_run_again(square: KineticsHop, tmp_path: Path) -> None:

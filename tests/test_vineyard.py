@@ -9,7 +9,14 @@ import pytest
 from scipy import constants as c
 
 from emforce.errors import ConvergenceError, InputError
-from emforce.physics.vineyard import attempt_frequency, frequency_along, migration_entropy, modes
+from emforce.physics.vineyard import (
+    attempt_frequency,
+    frequency_along,
+    internal_hessian,
+    migration_entropy,
+    modes,
+    vacancy_entropy,
+)
 
 
 def symmetric(seed: int, values: list[float]) -> np.ndarray:
@@ -98,3 +105,40 @@ def test_wrong_number_of_imaginary_modes_gives_no_number(start: list[float], sad
 def test_bad_input_is_refused(hessian: np.ndarray, masses: list[float]) -> None:
     with pytest.raises(InputError):
         modes(hessian, np.array(masses))
+
+
+def springs(atoms: int, k: float) -> np.ndarray:
+    """Hessian of atoms with a spring, of the same strength along x, y and z, between any two of them: N k, 3N - 3 times."""
+    return np.kron(k * (atoms * np.eye(atoms) - np.ones((atoms, atoms))), np.eye(3))
+
+
+@pytest.mark.parametrize("k", [0.02, 1.0, 30.0])
+@pytest.mark.parametrize("atoms", [4, 9, 32])
+def test_formation_entropy_of_an_atom_bound_to_all_others(atoms: int, k: float) -> None:
+    """All frequencies are sqrt(N k): S_f/k_B = (3N - 6)/2 ln(N/(N-1)), whatever the spring; 3/2 for many atoms."""
+    found = vacancy_entropy(springs(atoms - 1, k), springs(atoms, k))
+    assert found == pytest.approx((3 * atoms - 6) / 2 * math.log(atoms / (atoms - 1)))
+
+
+def test_softer_bonds_around_a_vacancy_raise_its_entropy() -> None:
+    host, vacancy = springs(8, 1.0), springs(7, 1.0)
+    pair = np.zeros((7, 7))
+    pair[:2, :2] = [[-0.3, 0.3], [0.3, -0.3]]
+    softer = vacancy + np.kron(pair, np.diag([1.0, 0.0, 0.0]))
+    # one mode, the two atoms against each other along x, goes from 7 to 7 - 0.6
+    assert vacancy_entropy(softer, host) - vacancy_entropy(vacancy, host) == pytest.approx(-0.5 * math.log(6.4 / 7))
+
+
+def test_formation_entropy_takes_minima_that_differ_by_one_atom() -> None:
+    with pytest.raises(InputError, match="one atom"):
+        vacancy_entropy(springs(6, 1.0), springs(8, 1.0))
+    with pytest.raises(ConvergenceError, match="vacancy"):
+        vacancy_entropy(-springs(7, 1.0), springs(8, 1.0))
+    with pytest.raises(InputError):
+        internal_hessian(np.eye(3))
+
+
+def test_translations_cost_nothing_and_are_left_out() -> None:
+    assert np.linalg.eigvalsh(internal_hessian(springs(5, 2.0))) == pytest.approx(10.0 * np.ones(12))
+    held = springs(5, 2.0) + 7.0 * np.kron(np.ones((5, 5)), np.eye(3))  # a spring to the centre of mass
+    assert internal_hessian(held) == pytest.approx(internal_hessian(springs(5, 2.0)))

@@ -45,7 +45,7 @@ def _kinetics(options: argparse.Namespace) -> int:
 
 def kinetics_table(rows: Sequence[dict[str, Any]]) -> str:
     """Table of kinetics rows, one line a hop; "-" where a value was not computed."""
-    head = ("hop", "status", "E_m eV", "in LCAO", "nu0 THz", "S_m/k_B", "E_f eV", "D0 m²/s", "E_a eV", "force calls")
+    head = ("hop", "status", "E_m eV", "in LCAO", "nu0 THz", "S_m/k_B", "E_f eV", "S_f/k_B", "D0 m²/s", "E_a eV", "force calls")
     lines = [head]
     for row in rows:
         more = row["kinetics_details"] or {}
@@ -54,6 +54,7 @@ def kinetics_table(rows: Sequence[dict[str, Any]]) -> str:
         lines.append((
             row["spec"], row["status"], _with_sigma(row, "barrier_eV"), _plain(more.get("barrier_lcao_eV")),
             _with_sigma(row, "nu0_THz"), _plain(more.get("migration_entropy_kB")), _with_sigma(row, "formation_energy_eV"),
+            _entropy(more.get("formation_entropy") or {}),
             _scientific(row["d0_m2_s"], row["d0_sigma_m2_s"]), _with_sigma(row, "ea_eV"),
             "-" if calls is None else f"{calls} of {each:.0f} s",
         ))
@@ -63,6 +64,11 @@ def kinetics_table(rows: Sequence[dict[str, Any]]) -> str:
 
 def _plain(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def _entropy(found: dict[str, Any]) -> str:
+    value, sigma = found.get("value_kB"), found.get("sigma_kB")
+    return "-" if value is None else f"{value:.2f}" + ("" if sigma is None else f" ± {sigma:.2f}")
 
 
 def _with_sigma(row: dict[str, Any], name: str) -> str:

@@ -107,4 +107,50 @@ def migration_entropy(nu0_THz: float, along_hop_THz: float) -> float:
     return float(np.log(nu0_THz / along_hop_THz))
 
 
-__all__ = ["Modes", "THz_OF_SPRING", "attempt_frequency", "frequency_along", "migration_entropy", "modes"]
+def internal_hessian(hessian: Floats) -> Floats:
+    """Second derivatives (3n - 3, 3n - 3) of n equal atoms without their common translations, eV/Angstrom^2.
+
+    Raises `InputError` for fewer than two atoms or a matrix of another shape.
+    """
+    h = np.asarray(hessian, dtype=float)
+    n = len(h) // 3
+    if n < 2 or h.shape != (3 * n, 3 * n):
+        raise InputError("hessian", h.shape, "shape (3n, 3n) of two atoms or more")
+    shift = np.tile(np.eye(3), (n, 1)) / np.sqrt(n)
+    rest = np.linalg.qr(np.hstack([shift, np.eye(3 * n)]))[0][:, 3:]  # orthogonal to the translations
+    return np.asarray(rest.T @ h @ rest)
+
+
+def vacancy_entropy(vacancy: Floats, host: Floats) -> float:
+    """Formation entropy S_f/k_B of a vacancy in the classical harmonic limit, from the Hessians of two whole cells.
+
+    A crystal of N atoms against the same cell without one of them, the atom that is taken out put back as one of the bulk:
+
+        S_f/k_B = (N-2)/(N-1) sum' ln omega(host) - sum' ln omega(vacancy),
+
+    the sums without the three translations, 3N - 3 and 3N - 6 frequencies; the factor takes as many of the host as the cell with
+    the vacancy has, so that neither the unit nor the (one) mass counts. Classical: the temperature does not occur.
+
+    Parameters
+    ----------
+    vacancy : (3N - 3, 3N - 3) of the N - 1 atoms, eV/Angstrom^2; host : (3N, 3N) of the N atoms
+
+    Raises
+    ------
+    InputError where the cells do not differ by one atom
+    ConvergenceError where one of them is not a minimum
+    """
+    if len(host) != len(vacancy) + 3:
+        raise InputError("hessians", (len(vacancy), len(host)), "three rows more in the host, one atom")
+    sums = []
+    for name, matrix in (("vacancy", vacancy), ("host", host)):
+        squares = np.linalg.eigvalsh(internal_hessian(matrix))
+        if squares[0] <= 0:
+            raise ConvergenceError(f"{int((squares <= 0).sum())} imaginary modes of the whole cell ({name})")
+        sums.append(0.5 * float(np.log(squares).sum()))
+    atoms = len(host) // 3
+    return (atoms - 2) / (atoms - 1) * sums[1] - sums[0]
+
+
+__all__ = ["Modes", "THz_OF_SPRING", "attempt_frequency", "frequency_along", "internal_hessian", "migration_entropy", "modes",
+           "vacancy_entropy"]

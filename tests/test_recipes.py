@@ -159,8 +159,8 @@ def test_convergence_study_runs_only_what_the_setting_changes(
     assert served is not None and rows[0][1] == served[1], "4.5 A is what the settings have"
     after = kinds(place)
     assert {kind: after[kind] - before[kind] for kind in after if after[kind] != before[kind]} == {
-        "tables": 1, "embedding": 4, "wind": 1}, "no ground state; the coarser mesh has the smaller region only"
-    assert rows[1][3] == "6"
+        "tables": 2, "embedding": 6, "wind": 1}, "no ground state; the coarser mesh and far energies have the smaller region only"
+    assert rows[1][3] == "9"
     assert all((place / f"convergence-adatom-embedding.radii_A.{end}").stat().st_size > 1000 for end in ("pdf", "svg", "png"))
 
 

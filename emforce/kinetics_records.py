@@ -68,12 +68,13 @@ def kinetics_record(outcome: Outcome) -> Record:
     start, saddle = points[0.0], points[0.5]
     masses = np.array([atomic_masses[n] for n in hop.image(0.0).atoms.numbers])
     length = float(np.linalg.norm(hop.hop_vector))
-    cut = bool(item.settings.kinetics.plane_wave_layers) and not hop.host_unit.pbc[2]
-    height = barrier(start, saddle, length, cut)
+    bulk = bool(hop.host_unit.pbc[2])
+    cut = bool(item.settings.kinetics.plane_wave_layers) and not bulk
+    height = barrier(start, saddle, length, cut, bulk)
     rate = attempt(start, saddle, item.shells, masses, hop.hop_vector)
     back = None
     if 1.0 in points:
-        back = barrier(points[1.0], saddle, length, cut), attempt(points[1.0], saddle, item.shells, masses, -hop.hop_vector)
+        back = barrier(points[1.0], saddle, length, cut, bulk), attempt(points[1.0], saddle, item.shells, masses, -hop.hop_vector)
     energy = formation(start, len(start.positions), len(hop.host_unit), outcome.energies, cut)
     checks = _checks(outcome, height, rate, back)
     broken = [c for c in checks if not c.passed]

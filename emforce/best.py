@@ -72,6 +72,14 @@ def hop_of(row: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(row[name]) for name in names)
 
 
+def vacancy_alone(row: Mapping[str, Any]) -> bool:
+    """Whether D0 and E_a of a computed row are those of a vacancy that is there already: its formation energy is not known.
+
+    Such a D compares with no measured self-diffusion, and is no measure of drift.
+    """
+    return row["defect"] == "vacancy" and row["d0_m2_s"] is not None and row["formation_energy_eV"] is None
+
+
 def best_rows(rows: Sequence[Document]) -> list[Document]:
     """One joined row per hop, in the order in which the hops appear; only served rows of hop averages are used."""
     hops: dict[tuple[str, ...], list[Document]] = {}
@@ -132,4 +140,4 @@ class Hops:
         return iter(self.rows)
 
 
-__all__ = ["GROUPS", "PRESETS", "Hops", "best_rows", "holds", "hop_of", "rank"]
+__all__ = ["GROUPS", "PRESETS", "Hops", "best_rows", "holds", "hop_of", "rank", "vacancy_alone"]

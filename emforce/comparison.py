@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import constants
 
-from .best import best_rows, hop_of
+from .best import best_rows, hop_of, vacancy_alone
 from .evaluate import host_of, rho_lambda
 from .keys import BY_NAME, HOST_KEYS, SIGMA_OF
 from .materials import Sourced, material
@@ -199,7 +199,7 @@ def of_hops(
                 if _counts(theirs, row, quantity) and (reported := _reported(theirs, quantity, T)):
                     if quantity == "q_star_eV" and row["q_condition"] != theirs["q_condition"]:
                         reported = replace(reported, same=False, condition=f"{reported.condition} {theirs['q_condition']}")
-                    if quantity in _OF_DIFFUSION and row["defect"] == "vacancy" and row["formation_energy_eV"] is None:
+                    if quantity in _OF_DIFFUSION and vacancy_alone(row):
                         reported = replace(reported, same=False,
                                            condition=f"{reported.condition}; ours is that of the vacancy itself")
                     # a formation energy counts for other hops too: it needs no temperature

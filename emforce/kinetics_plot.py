@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
@@ -15,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import units
-from .best import best_rows, hop_of
+from .best import best_rows, hop_of, vacancy_alone
 from .keys import BY_NAME
 from .materials import material
 from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _title
@@ -58,8 +59,7 @@ def path_figure(row: Document, sites: Sequence[Document]) -> Figure:
 
     The second half of a hop whose ends are alike mirrors the first one; mirrored points are open.
     """
-    table = row["kinetics_details"]["energies_along_hop"]
-    x, energy = np.array(table["fraction"], dtype=float), 1e3 * np.array(table["energy_eV"], dtype=float)
+    x, energy = _served_energies(row)
     mirrored = float(x.max()) <= 0.5 + 1e-9
     wind = {other["fraction"]: other for other in sites
             if other["site"] != HOP_AVERAGE and other["k_wind_uohm_cm"] is not None and other["fraction"] is not None}
@@ -88,6 +88,18 @@ def path_figure(row: Document, sites: Sequence[Document]) -> Figure:
                        color="0.4")  # fmt: skip
         right.set(ylabel=BY_NAME["k_wind_uohm_cm"].axis, xlabel=BY_NAME["fraction"].axis, xlim=(-0.05, 1.05))
     return figure
+
+
+def _served_energies(row: Document) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions and energies (meV) of the stationary points by the barriers as served.
+
+    Those of the local basis, kinetics_details.energies_along_hop, are others where plane waves or more k-points corrected them.
+    """
+    points = {0.0: 0.0, 0.5: float(row["barrier_eV"])}
+    back = row["kinetics_details"].get("reverse")
+    if back:
+        points[1.0] = points[0.5] - float(back["barrier_eV"])
+    return np.array(list(points)), 1e3 * np.array(list(points.values()))
 
 
 def _curve(axis: Any, x: np.ndarray, energy: np.ndarray, mirrored: bool, colour: str) -> None:
@@ -128,7 +140,7 @@ def diffusion_figure(rows: Sequence[Document], published: Sequence[Document]) ->
         known = [row for row in theirs if _place(row) in hops]
         lead = "Lines and bands: computed, one standard uncertainty of ln D. "
         if known:
-            lead += "Symbols: published, within their temperatures; dashed where these are not stated. "
+            lead += "Symbols: published, within their temperatures; broken lines where these are not stated. "
             lead += "; ".join(sorted({f"{row['metal']}: {row['source']}" for row in known})) + ". "
         lead += " ".join(sorted({f"{row['kinetics_condition'][:1].upper()}{row['kinetics_condition'][1:]}." for row in ours
                                 if row.get("kinetics_condition")}))
@@ -155,15 +167,19 @@ def _draw_diffusion(axis: Any, group: Sequence[Document], known: Sequence[Docume
         d, spread = _values(row, T)
         same = [other for other in group if (other["metal"], other["facet"]) == (row["metal"], row["facet"])]
         apart = [str(row[name]) for name in ("hop", "species", "preset") if len({other[name] for other in same}) > 1]
-        label = ", ".join([_title(row["metal"], row["facet"]), *apart])
+        alone = ["vacancy alone"] if vacancy_alone(row) else []
+        label = ", ".join([_title(row["metal"], row["facet"]), *apart, *alone])
         colour = colours[_place(row)]
         axis.plot(1e3 / T, d, color=colour, label=label)
         axis.fill_between(1e3 / T, d * np.exp(-spread), d * np.exp(spread), color=colour, alpha=0.15, linewidth=0)
+    dashes = cycle(("--", "-.", (0, (1, 1.5))))
     for i, row in enumerate(sorted(known, key=_place)):
         stated = row["reported_low_K"] is not None
         lowest, highest = (float(row["reported_low_K"]), float(row["reported_high_K"])) if stated else _span(row)
         T = np.linspace(lowest, highest, 5)
-        style = {"marker": _MARKERS[i % len(_MARKERS)], "markersize": 4.5, "linestyle": "none"} if stated else {"linestyle": "--"}
+        style: dict[str, Any] = {"linestyle": "none" if stated else next(dashes)}
+        if stated:
+            style |= {"marker": _MARKERS[i % len(_MARKERS)], "markersize": 4.5}
         name = f"{_title(row['metal'], row['facet'])}, {_short(row['source'])}"
         axis.plot(1e3 / T, _values(row, T)[0], color=colours[_place(row)], markerfacecolor="white", linewidth=1.0, label=name,
                   **style)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .best import best_rows, hop_of
+from .best import best_rows, hop_of, vacancy_alone
 from .errors import InputError
 from .evaluate import DIRECT_MODELS, FORCE_PER_J, Situation, evaluate, host_of
 from .keys import SIGMA_OF
@@ -27,6 +27,7 @@ Hosts = Mapping[int, Mapping[str, Any]]
 PARITY = ("z_star", "z_wind", "barrier_eV", "formation_energy_eV", "ea_eV", "d_m2_s", "q_star_eV")
 #: those of them that are evaluated at a temperature
 _EVALUATED = ("z_star", "z_wind", "d_m2_s", "q_star_eV")
+_OF_DIFFUSION = ("ea_eV", "d_m2_s")
 COMPUTED = "computed"
 #: direct parts in the order in which they may rank: what was computed before models
 _RANKING = ("dft", "none", "drude", "nominal")
@@ -143,8 +144,9 @@ def merits(
 ) -> Screened:
     """|Z*| D rho in m²/s µΩ cm of each hop with K and a diffusion coefficient.
 
-    D is the hop's own where it was computed, else each verified published one of the same hop whose temperatures include
-    the one asked for. sigma(ln merit)^2 = (sigma_F/F)^2 + sigma(ln D)^2, to first order.
+    D is the hop's own where it was computed (of a vacancy: self-diffusion, with its formation energy), else each verified
+    published one of the same hop whose temperatures include the one asked for. sigma(ln merit)^2 = (sigma_F/F)^2 + sigma(ln
+    D)^2, to first order.
 
     Raises
     ------
@@ -174,6 +176,8 @@ def pairs(
         computed = values_at(row, T, host_of(row, hosts), notes if reported["z_star"] is not None else [])
         for quantity in PARITY:
             if quantity == "q_star_eV" and row["q_condition"] != theirs["q_condition"]:
+                continue
+            if quantity in _OF_DIFFUSION and vacancy_alone(row):
                 continue
             here, there = _ends({**row, **computed}, quantity), _ends(reported, quantity)
             if here and there:
@@ -281,7 +285,7 @@ def _diffusion(
     values: Document, published: Iterable[Document], temperature_K: float
 ) -> list[tuple[float, float | None, str]]:
     """D, its factor of uncertainty (None: not stated) and where it comes from."""
-    if values["d_m2_s"] is not None:
+    if values["d_m2_s"] is not None and not vacancy_alone(values):
         return [(values["d_m2_s"], values["d_factor"], COMPUTED)]
     found = []
     for row in _verified(published):

@@ -45,7 +45,8 @@ def location(tmp_path):
         database.add(synthetic.record(spec="cu100", site="initial", fraction=0.0, k_wind_uohm_cm=-20.0))
         database.add(synthetic.record(spec="cu100", site="saddle", fraction=0.5, k_wind_uohm_cm=-60.0))
         database.add(kinetics(spec="cu-vacancy", facet="bulk", defect="vacancy", hop="vacancy-110", ea_eV=2.0,
-                              kinetics_details={}, d0_m2_s=1e-5, d0_sigma_m2_s=1e-6))
+                              formation_energy_eV=1.2, formation_energy_sigma_eV=0.1, kinetics_details={}, d0_m2_s=1e-5,
+                              d0_sigma_m2_s=1e-6))
         store(database, reference_records())
     return path
 
@@ -72,6 +73,17 @@ def test_path(location):
     assert guide.min() >= -1e-9 and guide.max() == pytest.approx(550.0)
 
 
+def test_path_has_the_barriers_as_served(location):
+    """The local basis has 0.40 eV, plane waves made 0.55 of it; the way back is lower by 0.10 eV."""
+    with Database(location) as database:
+        local = {"fraction": [0.0, 0.5, 1.0], "energy_eV": [0.0, 0.4, 0.02]}
+        database.add(kinetics(spec="cu111", facet="111", hop="fcc-bridge-hcp",
+                              kinetics_details={"energies_along_hop": local, "reverse": {"barrier_eV": EA - 0.1}}))
+    figure, _ = next(found for found in kinetics_plot.path_figures(read(location)[0]) if "111" in found[1])
+    points = np.concatenate([line.get_xydata() for line in figure.axes[0].lines if line.get_marker() == "o"])
+    np.testing.assert_allclose(sorted(map(tuple, points)), [(0, 0), (0.5, 550), (1, 100)], atol=1e-9)
+
+
 def test_path_without_wind_says_so(location):
     rows = [row for row in read(location)[0] if row["k_wind_uohm_cm"] is None]
     ((figure, _),) = kinetics_plot.path_figures(rows)
@@ -94,6 +106,20 @@ def test_diffusion(location):
     (krautheim,) = (line for line in figure.axes[1].lines if "Krautheim" in str(line.get_label()))
     assert 1e3 / krautheim.get_xdata().max() == pytest.approx(1078) and krautheim.get_linestyle() == "None"
     assert "Krautheim" in caption(figure) and "one standard uncertainty of ln D" in caption(figure)
+
+
+def test_lines_that_are_not_alike_look_different(location):
+    """W(110) has two published lines without temperatures; a vacancy alone is not self-diffusion."""
+    with Database(location) as database:
+        database.add(kinetics(spec="w110", metal="W", species="W", facet="110"))
+        database.add(kinetics(spec="au-vacancy", metal="Au", species="Au", facet="bulk", defect="vacancy", hop="vacancy-110",
+                              kinetics_condition="diffusion of the vacancy itself: its formation energy is not known"))
+    rows, published, _ = read(location)
+    surface, bulk = kinetics_plot.diffusion_figure(rows, published).axes[:2]
+    theirs = [line for line in surface.lines if str(line.get_label()).startswith("W(110), ")]
+    assert len(theirs) == 2 and len({str(line.get_linestyle()) for line in theirs}) == 2
+    names = {str(line.get_label()) for line in bulk.lines}
+    assert "Au bulk, vacancy alone" in names and "Cu bulk" in names
 
 
 def test_phonons(location):

@@ -126,6 +126,24 @@ def test_force_is_that_of_the_rows(stored):
         assert words in caption(figure), words
 
 
+def test_d_of_a_vacancy_alone_is_no_measure_of_drift(tmp_path):
+    """Without its formation energy a vacancy's D is orders of magnitude above that of self-diffusion, and of another thing."""
+    place = {"spec": "cu-vacancy", "facet": "bulk", "defect": "vacancy", "hop": "vacancy-110", "site": "hop average",
+             "fraction": math.nan, "z_direct": 0.8, "z_direct_sigma_parts": {"drift": 0.1}}
+    measured = published("Cu", "bulk", defect="vacancy", hop="vacancy-110", d0_m2_s=6e-5, ea_eV=2.1)
+    origins = []
+    for number, more in enumerate(({}, {"formation_energy_eV": 1.2, "formation_energy_sigma_eV": 0.1})):
+        with Database(tmp_path / f"{number}.db", create=True) as database:
+            database.add(synthetic.record(**place, **KINETICS, **more))
+            database.add(measured)
+        rows, theirs, hosts = read(tmp_path / f"{number}.db")
+        (point,) = screening.merits(rows, theirs, hosts, 600.0, ["dft"]).points
+        origins.append(point.diffusion)
+        compared = {pair.quantity for pair in screening.pairs(rows, theirs, hosts, 600.0)[0]}
+        assert ("ea_eV" in compared, "d_m2_s" in compared) == (bool(more), bool(more))
+    assert origins[0].startswith("a book on Cu") and origins[1] == screening.COMPUTED
+
+
 def test_merit_is_force_times_d(stored):
     rows, theirs, hosts = stored
     figure = screening_plot.merit_figure(rows, theirs, hosts, 400.0, ["dft"])

@@ -8,8 +8,8 @@ Parts of its uncertainty (nan: not varied, so not estimated):
                 Hessian in the local basis: what relaxing in plane waves would change. Without: the error of the bases' forces on
                 adatom slabs (BASIS_FORCE_ERROR, measured) as the amplitude of a sine over half the hop d: |d|/pi times it
     relaxation  the same with the forces left in the local basis, both ends in quadrature
-    k_points    change with one more k-point along each periodic axis; where that was not computed for a hop in bulk, the largest
-                change that was seen (K_POINTS_UNVARIED)
+    k_points    change with one more k-point along each periodic axis; where that was not computed, the largest change that was
+                seen (K_POINTS_OF_SLAB, K_POINTS_OF_BULK)
     cut         where plane waves corrected the upper layers of a slab alone: what one layer more was seen to change (CUT_BARRIER)
     cell, layers    not varied
 
@@ -60,9 +60,9 @@ MOVER_ALONE = 0.15
 #: what plane waves on two upper layers of a slab changed against one, eV: Cu(100), barrier 0.529 and 0.505, formation energy of
 #: the adatom 0.457 and 0.528
 CUT_BARRIER, CUT_FORMATION = 0.024, 0.071
-#: largest change of a vacancy's barrier that one more k-point along each axis was seen to make, 3x3x3 for 2x2x2 of 31 atoms, eV:
-#: Cu 0.165, Al 0.015
-K_POINTS_UNVARIED = 0.165
+#: largest change of a barrier that one more k-point along each axis was seen to make, eV: Cu(100), 3x3 for 2x2 of 3x3 cells;
+#: vacancies, 3x3x3 for 2x2x2 of 31 atoms, Cu 0.165, Al 0.015
+K_POINTS_OF_SLAB, K_POINTS_OF_BULK = 0.052, 0.165
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def barrier(start: Point, saddle: Point, hop_length: float, cut: bool = False, b
     lcao = saddle.energy - start.energy
     left = [energy_left(p.hessian.matrix, p.forces) for p in (start, saddle)]
     parts = {"basis": BASIS_FORCE_ERROR * hop_length / math.pi, "relaxation": math.hypot(*left),
-             "k_points": K_POINTS_UNVARIED if bulk else NAN, "cell": NAN, "layers": NAN}
+             "k_points": K_POINTS_OF_BULK if bulk else K_POINTS_OF_SLAB, "cell": NAN, "layers": NAN}
     plane_wave = NAN
     if start.plane_wave is not None and saddle.plane_wave is not None:
         plane_wave = saddle.plane_wave - start.plane_wave

@@ -81,7 +81,7 @@ def tensors(rows: Sequence[Any], scale: float, axes: Sequence[int], rotations: n
 
 @dataclass(frozen=True)
 class _Case:
-    """One variant of the calculation: which embedding, width, radius and energy."""
+    """One variant of the calculation: which embedding (-1: that of the far energies), width, radius and energy."""
 
     embedding: int
     sigma: int
@@ -101,12 +101,13 @@ def assess_images(
     """Values of all images from the finished wind and bulk steps; sequences are per image."""
     scale = bulk["volume"] / bulk["n"] / units.uohm_cm
     energies, wide = list(settings.embedding.energies_eV), list(settings.embedding.wide_energies_eV)
+    embeddings = [*wind["embeddings"], *([wind["wide"]] if wide else [])]
     zero = min(range(len(energies)), key=lambda i: abs(energies[i]))
     images = len(axes)
     found = []
     for image in range(images):
         def value(case: _Case, image: int = image) -> tuple[np.ndarray, float]:
-            entry = wind["embeddings"][case.embedding]
+            entry = embeddings[case.embedding]
             rows = entry["m"][case.sigma * images + image][case.radius][case.energy]
             return tensors(rows, scale, axes[image], rotations[image])
 
@@ -129,13 +130,9 @@ def assess_images(
             "basis": NAN if check is None else abs(k) * max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1)),
             "geometry": GEOMETRY_SLOPE * misplacement_A[image],
         }
-        window = {e: float(value(_Case(0, 0, 0, i))[0][0, 0]) for i, e in enumerate(energies)}
-        for i, e in enumerate(wide):
-            far, _ = tensors(wind["wide"]["m"][image][0][i], scale, axes[image], rotations[image])
-            window[e] = float(far[0, 0])
-        k_of_energy = np.array([window[e] for e in sorted(window)])
-        entries = [*wind["embeddings"], *([wind["wide"]] if wide else [])]
-        condition = max(c for entry in entries for i, per in enumerate(entry["condition"])
+        window = {e: _Case(0, 0, 0, i) for i, e in enumerate(energies)} | {e: _Case(-1, 0, 0, i) for i, e in enumerate(wide)}
+        k_of_energy = np.array([value(window[e])[0][0, 0] for e in sorted(window)])
+        condition = max(c for entry in embeddings for i, per in enumerate(entry["condition"])
                         if i % images == image for row in per for c in row)
         found.append(Assessed(k, base, parts, k_of_energy, asymmetry, condition))
     return found

@@ -34,13 +34,14 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     "kinetics": ("ea_sigma_eV", "barrier_sigma_eV"),
     "heat": (),
 }
-#: where the named parts of an uncertainty are, by group
+#: where the named parts of an uncertainty are, for the groups whose parts are stored by name
 _PARTS: dict[Group, tuple[str, ...]] = {
     "wind": ("k_wind_sigma_parts_uohm_cm",),
     "direct": ("z_direct_sigma_parts",),
     "kinetics": ("kinetics_details", "barrier_sigma_parts_eV"),
-    "heat": (),
 }
+#: of self-diffusion, where the vacancy's formation energy is known; else of the vacancy itself: `vacancy_alone`
+OF_DIFFUSION = ("ea_eV", "d0_m2_s", "d_m2_s")
 _KEYS = {group: [key for key in KEYS if key.stored and key.group == group] for group in GROUPS}
 
 
@@ -60,10 +61,12 @@ def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, float, i
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:
     """Named parts of the uncertainty that were not estimated."""
+    if group not in _PARTS:
+        return 0
     parts: Any = row
     for name in _PARTS[group]:
-        parts = (parts or {}).get(name)
-    return sum(part is None for part in (parts or {}).values()) if _PARTS[group] else 0
+        parts = parts.get(name) or {}
+    return sum(part is None for part in parts.values())
 
 
 def hop_of(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -140,4 +143,4 @@ class Hops:
         return iter(self.rows)
 
 
-__all__ = ["GROUPS", "PRESETS", "Hops", "best_rows", "holds", "hop_of", "rank", "vacancy_alone"]
+__all__ = ["GROUPS", "OF_DIFFUSION", "PRESETS", "Hops", "best_rows", "holds", "hop_of", "rank", "vacancy_alone"]

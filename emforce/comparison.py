@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import constants
 
-from .best import best_rows, hop_of, vacancy_alone
+from .best import OF_DIFFUSION, best_rows, hop_of, vacancy_alone
 from .evaluate import host_of, rho_lambda
 from .keys import BY_NAME, HOST_KEYS, SIGMA_OF
 from .materials import Sourced, material
@@ -49,8 +49,6 @@ _OF_HOPS = ("z_star", "z_wind", "k_wind_uohm_cm", "barrier_eV", "formation_energ
 _EXPECTED = ("z_star", "barrier_eV", "formation_energy_eV", "ea_eV", "d0_m2_s", "q_star_eV")
 _EVALUATED = ("z_star", "z_wind", "d_m2_s", "q_star_eV")
 _LOGARITHMIC = ("d0_m2_s", "d_m2_s")
-#: of self-diffusion, where the vacancy's formation energy is known; else of the vacancy itself
-_OF_DIFFUSION = ("ea_eV", "d0_m2_s", "d_m2_s")
 PLANE_WAVES = "plane waves"
 NOTHING = "no published value found"
 MEMORY = "from memory, not seen at its source"
@@ -199,7 +197,7 @@ def of_hops(
                 if _counts(theirs, row, quantity) and (reported := _reported(theirs, quantity, T)):
                     if quantity == "q_star_eV" and row["q_condition"] != theirs["q_condition"]:
                         reported = replace(reported, same=False, condition=f"{reported.condition} {theirs['q_condition']}")
-                    if quantity in _OF_DIFFUSION and vacancy_alone(row):
+                    if quantity in OF_DIFFUSION and vacancy_alone(row):
                         reported = replace(reported, same=False,
                                            condition=f"{reported.condition}; ours is that of the vacancy itself")
                     # a formation energy counts for other hops too: it needs no temperature

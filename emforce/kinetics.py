@@ -127,18 +127,18 @@ def explore(items: Sequence[KineticsHop], store: Store, compute: Compute) -> lis
         ends = with_hessians(item, {i.label: i.atoms for i in images})
         searches += [_Search(item, i.fraction, end) for i, end in zip(images, ends, strict=True)]
     beside = [step for more in (*extra.values(), *whole.values()) if more is not None for step in more.steps]
-    failed = compute([step for s in searches for step in _steps(s.at)] + beside)
+    failed = compute([step for s in searches for step in s.at.steps] + beside)
     reasons: dict[str, str] = {}
     while True:
         for search in searches:
             name = search.item.hop.spec.name
-            reason = _failure(_steps(search.at), failed)
+            reason = _failure(search.at.steps, failed)
             if reason:
                 reasons.setdefault(name, f"{search.at.label}: {reason}")
             search.done = search.done or name in reasons
             if not search.done:
                 _advance(search, store)
-        waiting = [step for s in searches if not s.done for step in _steps(s.at)]
+        waiting = [step for s in searches if not s.done for step in s.at.steps]
         if not waiting:
             break
         failed |= compute(waiting)
@@ -159,15 +159,12 @@ def explore(items: Sequence[KineticsHop], store: Store, compute: Compute) -> lis
 
 def _with_entropy(outcome: Outcome, cells: WholeCells, failed: Mapping[str, str], store: Store) -> Outcome:
     """The outcome with the Hessians of whole cells, or a note on why there are none."""
-    reason = _failure(list(cells.steps), failed)
+    reason = _failure(cells.steps, failed)
     if reason:
         return replace(outcome, notes={**outcome.notes, "not computed: formation entropy": reason})
-    vacancy, host = (_hessian(cell, range(len(cell.atoms)), store)[0] for cell in (cells.vacancy, cells.host))
+    vacancy, host = (_hessian(cell, _at_rest(cell, store), range(len(cell.atoms)), store)[0]
+                     for cell in (cells.vacancy, cells.host))
     return replace(outcome, whole=(vacancy, host), whole_calls=len(cells.steps))
-
-
-def _steps(at: Stationary) -> list[Step]:
-    return [at.rest, *at.nudged]
 
 
 def _failure(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
@@ -185,10 +182,10 @@ def _read(store: Store, step: Step) -> Finished:
 def _advance(search: _Search, store: Store) -> None:
     """Take over what finished; done, or the next structure."""
     item, at, chosen = search.item, search.at, list(search.item.atoms)
-    rest = np.array(_read(store, at.rest).values["forces"])
-    search.calls += 1 + len(at.nudged)
+    rest = _at_rest(at, store)
+    search.calls += len(at.steps)
     if at.nudged:
-        search.hessian, seconds = _hessian(at, chosen, store)
+        search.hessian, seconds = _hessian(at, rest, chosen, store)
         search.seconds += seconds
         search.travelled = np.zeros((len(chosen), 3))
     assert search.hessian is not None and search.travelled is not None
@@ -208,9 +205,13 @@ def _advance(search: _Search, store: Store) -> None:
         (search.at,) = with_hessians(item, {at.label: search.at.atoms})
 
 
-def _hessian(at: Stationary, atoms: Sequence[int], store: Store) -> tuple[Hessian, list[float]]:
-    """Hessian of some atoms from the finished steps of a structure, and what each displacement took, s."""
-    rest = np.array(_read(store, at.rest).values["forces"])
+def _at_rest(at: Stationary, store: Store) -> FloatArray:
+    """Forces (N, 3) of the structure as it stands, eV/Angstrom."""
+    return np.array(_read(store, at.rest).values["forces"])
+
+
+def _hessian(at: Stationary, rest: FloatArray, atoms: Sequence[int], store: Store) -> tuple[Hessian, list[float]]:
+    """Hessian of some atoms from forces at rest and the finished displacements, and what each of these took, s."""
     finished = [_read(store, step) for step in at.nudged]
     rows = hessian_rows(at.group, at.moved, np.array([f.values["forces"] for f in finished]), rest)
     return hessian(rows, atoms), [f.seconds for f in finished]

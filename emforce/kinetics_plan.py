@@ -55,9 +55,19 @@ class KineticsHop:
         return (0.0, 0.5) if self.hop.symmetric else (0.0, 0.5, 1.0)
 
     @property
+    def bulk(self) -> bool:
+        """Whether the hop is one in bulk."""
+        return bool(self.hop.host_unit.pbc[2])
+
+    @property
+    def cut_layers(self) -> int:
+        """Upper layers of a slab on which alone plane waves correct the local basis; 0 where they take all atoms."""
+        return 0 if self.bulk else self.settings.kinetics.plane_wave_layers
+
+    @property
     def kpts(self) -> Mesh:
         """Mesh of the supercell in the local basis."""
-        return self.settings.dft.bulk_kpts if self.hop.host_unit.pbc[2] else self.settings.dft.slab_kpts
+        return self.settings.dft.bulk_kpts if self.bulk else self.settings.dft.slab_kpts
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,11 @@ class Stationary:
     rest: Step
     moved: tuple[Displacement, ...] = ()
     nudged: tuple[Step, ...] = ()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What is to be run."""
+        return (self.rest, *self.nudged)
 
 
 def shells_of(hop: Hop, count: int) -> tuple[tuple[int, ...], ...]:
@@ -210,7 +225,7 @@ class WholeCells:
     @property
     def steps(self) -> tuple[Step, ...]:
         """What is to be run; what the Hessians of the hop have displaced already is the same step."""
-        return tuple(step for cell in (self.vacancy, self.host) for step in (cell.rest, *cell.nudged))
+        return (*self.vacancy.steps, *self.host.steps)
 
 
 def whole_cells(item: KineticsHop) -> WholeCells | None:

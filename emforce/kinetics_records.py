@@ -68,8 +68,7 @@ def kinetics_record(outcome: Outcome) -> Record:
     start, saddle = points[0.0], points[0.5]
     masses = np.array([atomic_masses[n] for n in hop.image(0.0).atoms.numbers])
     length = float(np.linalg.norm(hop.hop_vector))
-    bulk = bool(hop.host_unit.pbc[2])
-    cut = bool(item.settings.kinetics.plane_wave_layers) and not bulk
+    cut, bulk = item.cut_layers > 0, item.bulk
     height = barrier(start, saddle, length, cut, bulk)
     rate = attempt(start, saddle, item.shells, masses, hop.hop_vector)
     back = None
@@ -151,11 +150,10 @@ def _details(
     order = sorted(points)
     relaxed = sorted(item.energies_eV)
     saddle = points[0.5]
-    slab = not item.hop.host_unit.pbc[2]
     found = {
         "barrier_lcao_eV": height.lcao,
         "barrier_plane_wave_eV": height.plane_wave,
-        "plane_wave_layers": item.settings.kinetics.plane_wave_layers if slab and not math.isnan(height.plane_wave) else None,
+        "plane_wave_layers": None if item.bulk or math.isnan(height.plane_wave) else item.cut_layers,
         "barrier_k_points_change_eV": height.k_points,
         "barrier_sigma_parts_eV": dict(height.parts),
         "nu0_by_shells_THz": list(rate.by_shells),

@@ -261,24 +261,24 @@ def wind_step(
 
     `wide` is the embedding host of energies far from E_F, None for none.
     """
+    common = hop_document(flat, settings)
     parts: dict[str, Step] = {}
-    inputs: Document = {"embeddings": []}
-    for wanted in embeddings:
-        steps = _embedding_steps(flat, settings, needs, images, wanted)
-        inputs["embeddings"].append({"name": wanted["name"], "steps": list(steps)})
-        parts |= steps
+
+    def entry(wanted: Document) -> Document:
+        steps = _embedding_steps(flat, common, needs, images, wanted)
+        parts.update(steps)
+        return {"name": wanted["name"], "steps": list(steps)}
+
+    inputs: Document = {"embeddings": [entry(wanted) for wanted in embeddings]}
     if wide is not None:
-        steps = _embedding_steps(flat, settings, needs, images, wide)
-        inputs["wide"] = {"name": wide["name"], "steps": list(steps)}
-        parts |= steps
+        inputs["wide"] = entry(wide)
     return Step("wind", f"{title_of(flat)} wind force", inputs, parts, seconds=0.1, resources="light")
 
 
 def _embedding_steps(
-    flat: Hop, settings: Settings, needs: Mapping[str, Step], images: Sequence[Document], wanted: Document
+    flat: Hop, common: Document, needs: Mapping[str, Step], images: Sequence[Document], wanted: Document
 ) -> dict[str, Step]:
-    """An embedding of each image in one host, all with the same tables."""
-    common = hop_document(flat, settings)
+    """An embedding of each image in one host, all with the same tables; `common`: as `hop_document` gives it."""
     title = title_of(flat)
     tables = tables_step(flat, wanted, needs[wanted["host"]], [defect_geometry(common, i) for i in images])
     found = {}

@@ -78,11 +78,10 @@ def host_wide_steps(item: KineticsHop) -> Wide:
 
 def _wide(item: KineticsHop, atoms: Atoms, title: str, repeat: Mesh, upper: Callable[[int], Sequence[int]]) -> Wide:
     """`repeat` : of the cell in the supercell; `upper` : its atoms in that many upper layers."""
-    k, bulk = item.settings.kinetics, atoms.pbc[2]
-    a, b, c = k.plane_wave_bulk_kpts if bulk else k.plane_wave_slab_kpts
+    k, layers = item.settings.kinetics, item.cut_layers
+    a, b, c = k.plane_wave_bulk_kpts if item.bulk else k.plane_wave_slab_kpts
     kpts = (a * repeat[0], b * repeat[1], c * repeat[2])
-    layers = k.plane_wave_layers
-    if bulk or not layers:
+    if not layers:
         return Wide(_plane_wave_step(item, atoms, title, kpts), None, tuple(range(len(atoms))))
     kept = upper(layers)
     whole = stationary_step(item, atoms, f"{title}, upper {layers} layers", False, kpts)

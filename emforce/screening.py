@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .best import best_rows, hop_of, vacancy_alone
+from .best import OF_DIFFUSION, best_rows, hop_of, vacancy_alone
 from .errors import InputError
 from .evaluate import DIRECT_MODELS, FORCE_PER_J, Situation, evaluate, host_of
 from .keys import SIGMA_OF
@@ -27,7 +27,6 @@ Hosts = Mapping[int, Mapping[str, Any]]
 PARITY = ("z_star", "z_wind", "barrier_eV", "formation_energy_eV", "ea_eV", "d_m2_s", "q_star_eV")
 #: those of them that are evaluated at a temperature
 _EVALUATED = ("z_star", "z_wind", "d_m2_s", "q_star_eV")
-_OF_DIFFUSION = ("ea_eV", "d_m2_s")
 COMPUTED = "computed"
 #: direct parts in the order in which they may rank: what was computed before models
 _RANKING = ("dft", "none", "drude", "nominal")
@@ -177,7 +176,7 @@ def pairs(
         for quantity in PARITY:
             if quantity == "q_star_eV" and row["q_condition"] != theirs["q_condition"]:
                 continue
-            if quantity in _OF_DIFFUSION and vacancy_alone(row):
+            if quantity in OF_DIFFUSION and vacancy_alone(row):
                 continue
             here, there = _ends({**row, **computed}, quantity), _ends(reported, quantity)
             if here and there:

@@ -13,8 +13,7 @@ from emforce.hop import Hop
 from emforce.plan import HopPlan, displaced_axes, plan, rotation_to_x, structure_digest, turned_hop
 from emforce.settings import Settings, load_settings
 from emforce.site_symmetry import force_directions
-from emforce.spec import load_spec
-from emforce.structure import build_hop
+from emforce.structure import built_hop
 
 pytestmark = pytest.mark.gpaw
 
@@ -36,10 +35,7 @@ KEPT_NAMES = {
 
 @cache
 def built(name: str, layers: int = 4) -> Hop:
-    spec = load_spec(STRUCTURES / f"{name}.toml")
-    s = load_settings("quick").structure
-    size = s.slab_size if spec.kind == "adatom" else s.bulk_size if spec.cubic else s.primitive_size
-    return build_hop(spec, size=size, layers=layers, vacuum=5.0)
+    return built_hop(STRUCTURES / f"{name}.toml", load_settings("quick", {"structure.layers": layers}))
 
 
 def settings(preset: str = "quick", **changes: Any) -> Settings:

@@ -220,7 +220,10 @@ def _on_dask(group: Named, limits: Limits, topic: str) -> list[Outcome]:
 
 
 class _DaskPool:
-    """Dask workers. A task whose worker dies is given to another one by Dask itself, LOST_LIMIT times in all."""
+    """Dask workers. A task whose worker dies is given to another one by Dask itself, LOST_LIMIT times in all.
+
+    Short tasks run in the worker, and one that kills it takes those in line behind it along: all of them then run apart.
+    """
 
     may_repeat = True
 
@@ -281,10 +284,10 @@ class _DaskPool:
                 found.append(event)
                 continue
             number, group = event
-            outcomes = _outcomes(self._futures.pop(number), len(group))
-            if outcomes is None:  # one of them takes the worker down: which one shows when they run alone
-                for one in group:
-                    self._send((one,))
+            outcomes = _outcomes(self._futures.pop(number), len(group), repeatable=not group[0][1].apart)
+            if outcomes is None:  # one of those in line takes the worker down: which, shows in processes of their own
+                for name, task in group:
+                    self.submit(name, replace(task, seconds=max(task.seconds, SHORT_SECONDS), log=task.log or Path(os.devnull)))
                 continue
             for (name, _), outcome in zip(group, outcomes, strict=True):
                 if outcome.pid:  # what the worker told on the way may come after the end, or not at all
@@ -312,8 +315,8 @@ class _DaskPool:
         return self._running.describe(), self._running.dashboard, self._slots
 
 
-def _outcomes(future: Any, number: int) -> list[Outcome] | None:
-    """What became of a group of tasks that has ended; None if it is to be run again, one by one."""
+def _outcomes(future: Any, number: int, repeatable: bool) -> list[Outcome] | None:
+    """What became of a group of tasks that has ended; None if its worker was lost too often and it is `repeatable`."""
     from distributed.scheduler import KilledWorker
 
     failure = Failure("Dask gave the step up because its worker was away for too long", "lost")
@@ -326,7 +329,7 @@ def _outcomes(future: Any, number: int) -> list[Outcome] | None:
     elif future.status == "error":
         cause = future.exception(timeout=RESULT_SECONDS)
         if isinstance(cause, KilledWorker):
-            if number > 1:
+            if repeatable:
                 return None
             # no cause "lost": Dask has tried as often as may be
             times = cause.allowed_failures + 1

@@ -43,7 +43,7 @@ def dft_settings(inputs: Document, store: Store) -> Any:
 
 
 def _mesh_document(inputs: Document) -> Document:
-    """Monkhorst-Pack mesh; shifted off Gamma along axes with an even number of points, unless the step wants Gamma.
+    """Monkhorst-Pack mesh; half a spacing off Gamma along each periodic axis, unless the step wants Gamma.
 
     The primitive cell of fcc has no shifted mesh with the symmetry of the crystal: it is sampled through Gamma.
     """

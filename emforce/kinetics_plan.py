@@ -69,6 +69,11 @@ class KineticsHop:
         """Mesh of the supercell in the local basis."""
         return self.settings.dft.bulk_kpts if self.bulk else self.settings.dft.slab_kpts
 
+    @property
+    def gamma(self) -> bool:
+        """Whether the meshes hold Gamma; else they are shifted half a spacing off it, and (111) would lose its threefold axis."""
+        return not self.bulk and is_hexagonal(self.hop.host_unit)
+
 
 @dataclass(frozen=True)
 class Stationary:
@@ -114,12 +119,20 @@ def shells_of(hop: Hop, count: int) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
-def symmetric_structure(atoms: Atoms, kpts: Sequence[int], tolerance: float) -> tuple[Atoms, Group]:
+def is_hexagonal(slab: Atoms) -> bool:
+    """Whether the first two cell vectors are equally long and 60 or 120 degrees apart."""
+    a, b, _, _, _, angle = slab.cell.cellpar()
+    return bool(abs(a - b) < 1e-6 * a and min(abs(angle - 60), abs(angle - 120)) < 1e-4)
+
+
+def symmetric_structure(
+    atoms: Atoms, kpts: Sequence[int], tolerance: float, gamma: bool = False
+) -> tuple[Atoms, Group]:
     """The structure with positions averaged over its symmetry, and the operations that also map the k-points on themselves.
 
     Parameters
     ----------
-    kpts : Monkhorst-Pack mesh of the supercell
+    kpts, gamma : mesh of the supercell, with Gamma in it or shifted half a spacing off it
     tolerance : within which positions count as symmetric, Angstrom
 
     Raises `EmforceError` where spglib finds none.
@@ -134,7 +147,7 @@ def symmetric_structure(atoms: Atoms, kpts: Sequence[int], tolerance: float) -> 
     inverse = np.linalg.inv(cell.T)
     turns, goes, total = [], [], np.zeros_like(scaled)
     for rotation, translation in zip(data["rotations"], data["translations"], strict=True):
-        if not _keeps_mesh(rotation, kpts):
+        if not _keeps_mesh(rotation, kpts, gamma):
             continue
         moved = scaled @ rotation.T + translation
         delta = moved[:, None, :] - scaled[None, :, :]
@@ -150,10 +163,10 @@ def symmetric_structure(atoms: Atoms, kpts: Sequence[int], tolerance: float) -> 
     return new, Group(np.array(turns), np.array(goes, dtype=np.int64))
 
 
-def _keeps_mesh(rotation: FloatArray, kpts: Sequence[int]) -> bool:
-    """Whether a rotation (scaled coordinates) maps a Monkhorst-Pack mesh on itself, up to k -> -k."""
+def _keeps_mesh(rotation: FloatArray, kpts: Sequence[int], gamma: bool) -> bool:
+    """Whether a rotation (scaled coordinates) maps a mesh on itself, up to k -> -k."""
     size = np.array(kpts)
-    mesh = (np.array(list(np.ndindex(*size))) + (1 - size % 2) * 0.5) / size  # up to whole numbers
+    mesh = (np.array(list(np.ndindex(*size))) + (0.0 if gamma else 0.5)) / size  # up to whole numbers
     turned = mesh @ np.linalg.inv(rotation)  # k' = W^-T k
 
     def names(k: FloatArray) -> set[tuple[int, ...]]:
@@ -173,7 +186,7 @@ def stationary_step(item: KineticsHop, atoms: Atoms, title: str, restart: bool, 
         "setups": setups(set(atoms.get_chemical_symbols()), settings.dft.recipe),
         "dft": tight(settings),
         "kpts": list(kpts or item.kpts),
-        "gamma": False,
+        "gamma": item.gamma,
         "grid": grid_points(np.array(hop.host_unit.cell), settings.dft.grid_A, hop.repeat),
         "forces": True,
         "restart": restart,
@@ -200,7 +213,8 @@ def central_atoms(item: KineticsHop, groups: Sequence[Group]) -> tuple[int, ...]
 def with_hessians(item: KineticsHop, structures: Mapping[str, Atoms]) -> list[Stationary]:
     """The steps of the Hessians of a hop's structures, by label of the image."""
     k = item.settings.kinetics
-    found = {label: symmetric_structure(atoms, item.kpts, k.symmetry_tolerance_A) for label, atoms in structures.items()}
+    found = {label: symmetric_structure(atoms, item.kpts, k.symmetry_tolerance_A, item.gamma)
+             for label, atoms in structures.items()}
     central = central_atoms(item, [group for _, group in found.values()])
     return [_with_hessian(item, label, atoms, group, central) for label, (atoms, group) in found.items()]
 
@@ -236,7 +250,7 @@ def whole_cells(item: KineticsHop) -> WholeCells | None:
     start = item.hop.image(0.0)
     found = []
     for label, atoms, first in ((start.label, start.atoms, start.mover), ("host supercell", item.hop.host_supercell(), 0)):
-        symmetric, group = symmetric_structure(atoms, item.kpts, k.symmetry_tolerance_A)
+        symmetric, group = symmetric_structure(atoms, item.kpts, k.symmetry_tolerance_A, item.gamma)
         every = (first, *(a for a in range(len(atoms)) if a != first))
         found.append(_with_hessian(replace(item, shells=(every,)), label, symmetric, group, every))
     return WholeCells(*found)

@@ -82,13 +82,13 @@ def _wide(item: KineticsHop, atoms: Atoms, title: str, repeat: Mesh, upper: Call
     a, b, c = k.plane_wave_bulk_kpts if item.bulk else k.plane_wave_slab_kpts
     kpts = (a * repeat[0], b * repeat[1], c * repeat[2])
     if not layers:
-        return Wide(_plane_wave_step(item, atoms, title, kpts), None, tuple(range(len(atoms))))
+        return Wide(_plane_wave_step(item, atoms, title, kpts, item.gamma), None, tuple(range(len(atoms))))
     kept = upper(layers)
     whole = stationary_step(item, atoms, f"{title}, upper {layers} layers", False, kpts)
     supercell_grid = whole.inputs["grid"]
     small, grid = cut_out(atoms, kept, [n // r for n, r in zip(supercell_grid, repeat, strict=True)])
     local = replace(whole, inputs=whole.inputs | {"atoms": atoms_document(small), "grid": list(grid)}, seconds=5.0 * len(small))
-    return Wide(_plane_wave_step(item, small, title, kpts), local, tuple(kept))
+    return Wide(_plane_wave_step(item, small, title, kpts, item.gamma), local, tuple(kept))
 
 
 def upper_atoms(hop: Hop, layers: int) -> tuple[int, ...]:
@@ -138,7 +138,7 @@ def cut_out(atoms: Atoms, kept: Sequence[int], grid: Sequence[int]) -> tuple[Ato
     return small, (int(grid[0]), int(grid[1]), int(grid[2]) - planes)
 
 
-def _plane_wave_step(item: KineticsHop, atoms: Atoms, title: str, kpts: Sequence[int], gamma: bool = False) -> Step:
+def _plane_wave_step(item: KineticsHop, atoms: Atoms, title: str, kpts: Sequence[int], gamma: bool) -> Step:
     k = item.settings.kinetics
     used = setups(set(atoms.get_chemical_symbols()), item.settings.dft.recipe)
     dft = tight(item.settings)

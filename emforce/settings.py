@@ -50,7 +50,7 @@ class GroundStates:
     functional : exchange and correlation
     recipe : of the basis, data/bases.toml
     smearing_eV, grid_A, density_tolerance, max_iterations : see emforce.dft.DFTSettings
-    slab_kpts, bulk_kpts : Monkhorst-Pack mesh of the supercell; shifted off Gamma where the number is even.
+    slab_kpts, bulk_kpts : mesh of the supercell, half a spacing off Gamma.
         The host has the same points: mesh times repetition
     matrix_kpts : points along each periodic axis of the supercell for its matrices, Gamma-centred
     displacement_A : of the mover, for dH/du
@@ -202,7 +202,7 @@ class Phonons:
     Attributes
     ----------
     fcc_size, bcc_size : supercell in cubic cells
-    kpts : Monkhorst-Pack mesh of the supercell, shifted off Gamma where the number is even
+    kpts : mesh of the supercell, half a spacing off Gamma
     displacement_A : of one atom
     density_tolerance : of these runs, tighter than that of the wind force: forces are differentiated
     """

@@ -36,6 +36,7 @@ from emforce.record import Record
 from emforce.settings import load_settings
 from emforce.steps import Step
 from emforce.store import Store
+from emforce.workflow import built_hop
 
 ROOT = Path(__file__).parent.parent
 SMALL = (2, 2, 1)
@@ -395,10 +396,21 @@ def test_shifted_mesh_of_a_hexagonal_cell_has_no_threefold_axis() -> None:
     from ase.build import fcc111
 
     slab = fcc111("Cu", (1, 1, 2), vacuum=4.0)
-    full = symmetric_structure(slab, (3, 3, 1), 0.02)[1]
     shifted = symmetric_structure(slab, (2, 2, 1), 0.02)[1]
-    assert any(np.trace(r) == pytest.approx(0) for r in full.rotations)
     assert not any(np.trace(r) == pytest.approx(0) for r in shifted.rotations)
+    for size in (2, 3):
+        full = symmetric_structure(slab, (size, size, 1), 0.02, gamma=True)[1]
+        assert any(np.trace(r) == pytest.approx(0) for r in full.rotations)
+
+
+@pytest.mark.parametrize("name", ["cu111-adatom", "cu100-adatom", "w110-adatom", "cu-vacancy", "w-vacancy"])
+def test_hops_of_the_data_set_take_at_most_forty_force_calls(name: str) -> None:
+    """As built, with the shells of the preset; symmetry and the k-points leave these."""
+    settings = load_settings("quick", {"structure.relaxed": ""})
+    hop = built_hop(Path("structures") / f"{name}.toml", settings)
+    item = KineticsHop(hop, settings, Path("nowhere"), {}, shells_of(hop, settings.kinetics.shells))
+    structures = with_hessians(item, {hop.image(f).label: hop.image(f).atoms for f in item.fractions})
+    assert 10 < sum(len(s.steps) for s in structures) <= 40
 
 
 def test_structure_is_symmetric_after_averaging(square: KineticsHop) -> None:

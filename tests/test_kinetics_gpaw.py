@@ -11,7 +11,9 @@ from ase.build import fcc100
 from emforce.cli import main
 from emforce.database import Database
 from emforce.errors import ConvergenceError
-from emforce.kinetics_jobs import plane_wave
+from emforce.kinetics_jobs import plane_wave, stationary
+from emforce.kinetics_plan import KineticsHop, stationary_step
+from emforce.plane_wave_plan import formation_steps
 from emforce.query import Question, select
 from emforce.relaxed import Relaxation, write_relaxed
 from emforce.settings import load_settings
@@ -68,6 +70,24 @@ def test_command_from_structures_to_a_stored_record(tmp_path: Path, capsys: pyte
     before = {p: p.stat().st_mtime_ns for p in (store.root / "steps").rglob("*")}
     assert main(command) == code
     assert {p: p.stat().st_mtime_ns for p in (store.root / "steps").rglob("*")} == before
+
+
+def test_a_supercell_without_a_vacancy_costs_nothing(tmp_path: Path) -> None:
+    """E(N)/N is the host's energy per atom on the mesh that folds on the supercell's, not on one of that size through Gamma."""
+    settings = load_settings("quick", TINY | {"structure.relaxed": "", "structure.primitive_size": [2, 2, 2],
+                                              "kinetics.density_tolerance": 1e-4})
+    spec = tmp_path / "al-vacancy.toml"
+    spec.write_text('name = "al-vacancy"\nmetal = "Al"\nfacet = "bulk"\nkind = "vacancy"\nhop = "vacancy-110"\ncubic = false\n'
+                    "images = [0.0, 0.5]\n")
+    hop = built_hop(spec, settings)
+    item = KineticsHop(hop, settings, Path("nowhere"), {}, ((0,),))
+    host = formation_steps(item).local["host"].inputs
+    whole = stationary_step(item, hop.host_supercell(), "whole", False).inputs | {"forces": False}
+    store = Store(tmp_path / "store")
+    energies = [stationary(inputs, {}, tmp_path, tmp_path / "log.txt", store)["energy"] / len(inputs["atoms"]["symbols"])
+                for inputs in (whole, host, host | {"gamma": True})]
+    assert energies[1] == pytest.approx(energies[0], abs=1e-4)
+    assert abs(energies[2] - energies[0]) > 0.02
 
 
 def test_plane_wave_step_of_a_slab_pulls_both_faces_alike(tmp_path: Path) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.calculators.calculator import kpts2sizeandoffsets
+from ase.dft.kpoints import monkhorst_pack
 
 from emforce.errors import InputError
 from emforce.hop import Hop
@@ -126,6 +131,40 @@ def test_more_k_points_for_the_host_are_those_of_the_cell() -> None:
     item = replace(item, settings=load_settings("quick", {"kinetics.k_points_check": True}))
     steps = formation_steps(item).local
     assert steps["host"].inputs["kpts"] == [6, 6, 1] and steps["host, more k-points"].inputs["kpts"] == [9, 9, 1]
+
+
+@pytest.mark.parametrize("name", ["cu-vacancy", "w-vacancy", "cu100-adatom", "au111-adatom"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_host_mesh_folds_on_that_of_the_supercell(name: str, size: int) -> None:
+    """Each point of the host's mesh lies, in the supercell, on one of its points, each as often: a perfect cell costs nothing."""
+    item = _item(name, 2)
+    mesh = [size, size, size] if item.bulk else [size, size, 1]
+    settings = load_settings("quick", {f"dft.{'bulk' if item.bulk else 'slab'}_kpts": mesh})
+    item = replace(item, settings=settings)
+    unit, cell = item.hop.host_unit, item.hop.image(0.0).atoms
+    on_host, on_cell = formation_steps(item).local["host"].inputs, stationary_step(item, cell, "x", False).inputs
+    folded = _points(on_host, unit) * np.array(item.hop.repeat)
+    apart = folded[:, None, :] - _points(on_cell, cell)[None, :, :]
+    same = np.abs(apart - np.round(apart)).max(axis=2) < 1e-9
+    assert (same.sum(axis=1) == 1).all()
+    assert (same.sum(axis=0) == np.prod(item.hop.repeat)).all()
+
+
+def _points(inputs: Mapping[str, Any], atoms: Atoms) -> np.ndarray:
+    """Fractional k-points that GPAW makes of a step's inputs."""
+    size, offsets = kpts2sizeandoffsets(size=inputs["kpts"], gamma=inputs["gamma"], atoms=atoms)
+    return np.asarray(monkhorst_pack(size) + np.array(offsets))
+
+
+@pytest.mark.parametrize("name, gamma", [("au111-adatom", True), ("cu100-adatom", False), ("w110-adatom", False),
+                                         ("w-vacancy", False)])
+def test_hexagonal_surfaces_have_gamma_in_every_mesh(name: str, gamma: bool) -> None:
+    item = _item(name, 2)
+    steps = formation_steps(item)
+    wide = wide_steps(item, item.hop.image(0.5).atoms, "saddle")
+    assert stationary_step(item, item.hop.image(0.0).atoms, "x", False).inputs["gamma"] is gamma
+    assert wide.plane_wave.inputs["gamma"] is gamma
+    assert steps.local["host"].inputs["gamma"] is gamma
 
 
 @pytest.mark.parametrize("layers", [5, 9])

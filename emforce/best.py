@@ -4,7 +4,8 @@ A hop is metal, facet, defect, hop and mover (and the specification, for structu
 of the hop as a whole (site "hop average") that hold a group of values (wind, direct, kinetics, heat), the best is
 
     1. that of the higher preset: production, standard, quick, any other;
-    2. among those, one without overridden fields before one with;
+    2. among those, one whose overridden fields converge it further (a larger cell, a denser mesh: `emforce.refinement`) before
+       one without, and that before any other with overridden fields;
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
        reason;
     4. among those, the one with the smaller standard uncertainty (none stated: last);
@@ -23,6 +24,7 @@ from typing import Any
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
 from .record import HOP_AVERAGE
+from .refinement import refinement
 from .settings import preset_fields
 from .stored import Document
 
@@ -51,12 +53,13 @@ def holds(row: Mapping[str, Any], group: Group) -> bool:
     return numbers or (group == "heat" and bool(row.get("q_of_temperature")))
 
 
-def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, float, int]:
+def rank(row: Mapping[str, Any], group: Group) -> tuple[int, int, int, float, int]:
     """The smaller, the better: see the rule above."""
-    name, changed = preset_fields(str(row["preset"]))
+    label = str(row["preset"])
+    name, _ = preset_fields(label)
     order = PRESETS.index(name) if name in PRESETS else len(PRESETS)
     sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
-    return order, bool(changed), _left_open(row, group), sigmas[0] if sigmas else math.inf, -int(row["id"])
+    return order, refinement(label, group), _left_open(row, group), sigmas[0] if sigmas else math.inf, -int(row["id"])
 
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:

@@ -5,7 +5,8 @@
 stores rows of their own. They also measure what the functional leaves open in the rows without that change: those get the
 part `functional`, sigma = |K(LDA) - K|, and likewise for Z_direct. Only one field of `PARTS` may differ, everything else of
 the preset's label, the method, and whether the structures were relaxed are the same; of several
-such rows the largest change counts. It does not matter which of the rows was computed first.
+such rows the largest change counts. It does not matter which of the rows was computed first. Of two supercells either
+measures the part of the other: it is the larger one that is served.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ PARTS = {
     "structure.layers": "supercell",
     "dft.recipe": "second_basis",
 }
+#: parts of which both rows get the change, and not only the one without the overridden field
+MUTUAL = ("supercell",)
 UNRELAXED = "as built, not relaxed"
 #: the value, its sigma, the parts of it
 _QUANTITIES = (
@@ -79,9 +82,11 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
 
 
 def _measured_field(record: Record, other: Record) -> str | None:
-    """The field that `other` changes and `record` does not, where that is the only difference of the two rows."""
+    """The field that measures a part of `record`'s sigma, where it is the only difference of the two rows."""
     field = varied_field(record.preset, other.preset)
-    return None if field in preset_fields(record.preset)[1] or not _comparable(record, other) else field
+    if field is None or not _comparable(record, other):
+        return None
+    return None if field in preset_fields(record.preset)[1] and PARTS[field] not in MUTUAL else field
 
 
 def _comparable(record: Record, other: Record) -> bool:
@@ -99,8 +104,6 @@ def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Recor
     for record in stored:
         rows.add(record)
     for record in stored:
-        if not set(preset_fields(record.preset)[1]) & set(PARTS):
-            continue
         same_hop = _of_hop(rows, record)
         for older in same_hop:
             if _measured_field(older, record) is not None:

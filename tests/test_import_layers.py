@@ -68,7 +68,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("copies",),
     ("upgrade",),
     ("record",),
-    ("evaluate", "expression"),
+    ("evaluate", "expression", "refinement"),
     ("best", "tables"),
     ("wire_analysis", "screening"),
     ("database",),

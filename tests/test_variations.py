@@ -94,3 +94,15 @@ def test_the_order_of_computing_does_not_matter(tmp_path, order):
         assert len(database.rows(everything=True)) == count  # nothing new to say
     assert base.k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(6.0)
     assert "functional" not in lda.k_wind_sigma_parts_uohm_cm
+
+
+@pytest.mark.parametrize("order", [("quick", LARGER), (LARGER, "quick")])
+def test_of_two_supercells_each_has_the_change_as_a_part(tmp_path, order):
+    values = {"quick": -110.0, LARGER: -103.0}
+    with Database(tmp_path / "a.db", create=True) as database:
+        for preset in order:
+            add_with_variations(database, [hop(preset=preset, k_wind_uohm_cm=values[preset])])
+        for preset, value in values.items():
+            row = served(database, preset)
+            assert row.k_wind_uohm_cm == value
+            assert row.k_wind_sigma_parts_uohm_cm["supercell"] == pytest.approx(7.0)

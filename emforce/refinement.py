@@ -1,0 +1,82 @@
+"""Whether the overridden fields of a preset converge a calculation further than the preset does.
+
+A larger cell or a denser mesh is a better value of the same thing; another functional or a wider smearing is another thing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from .errors import InputError
+from .keys import Group
+from .settings import load_settings, preset_fields, presets, settings_of
+
+#: fields by which a calculation converges: 1 where a larger value does (of several numbers none may be smaller), -1 where a
+#: smaller one does
+FINER: Mapping[str, int] = {
+    "structure.slab_size": 1, "structure.bulk_size": 1, "structure.primitive_size": 1, "structure.layers": 1,
+    "structure.thick_layers": 1, "structure.vacuum_A": 1,
+    "dft.grid_A": -1, "dft.density_tolerance": -1, "dft.max_iterations": 1, "dft.slab_kpts": 1, "dft.bulk_kpts": 1,
+    "dft.matrix_kpts": 1, "dft.forces": 1,
+    "host.bulk_kpts": 1, "host.bulk_matrix_kpts": 1, "host.bulk_mesh": 1, "host.bulk_mesh_max": 1, "host.n_tolerance": -1,
+    "host.slab_mesh": 1, "host.embedding_mesh": 1,
+    "kinetics.shells": 1, "kinetics.force_calls": 1, "kinetics.density_tolerance": -1, "kinetics.force_tolerance_eV_per_A": -1,
+    "kinetics.newton_steps": 1, "kinetics.k_points_check": 1, "kinetics.formation_entropy": 1, "kinetics.plane_wave": 1,
+    "kinetics.plane_wave_cutoff_eV": 1, "kinetics.plane_wave_slab_kpts": 1, "kinetics.plane_wave_bulk_kpts": 1,
+    "kinetics.plane_wave_layers": 1,
+}
+#: sections of the settings that do not enter a group of values
+_ELSEWHERE: Mapping[Group, tuple[str, ...]] = {
+    "wind": ("direct", "heat", "kinetics", "phonons"),
+    "direct": ("heat", "kinetics", "phonons"),
+    "kinetics": ("embedding", "direct", "heat", "phonons"),
+    "heat": ("direct", "phonons"),
+}
+FURTHER, AS_SHIPPED, OTHERWISE = 0, 1, 2
+
+
+@lru_cache(maxsize=4096)
+def refinement(label: str, group: Group) -> int:
+    """What the overridden fields of a preset's label do to a group of values.
+
+    Returns
+    -------
+    FURTHER : one or more of them converge it further, none does anything else
+    AS_SHIPPED : none of them enters
+    OTHERWISE : anything else, a label that today's settings do not know included
+    """
+    name, changed = preset_fields(label)
+    entering = [field for field in changed if field.partition(".")[0] not in _ELSEWHERE.get(group, ())]
+    if not entering:
+        return AS_SHIPPED
+    if name not in presets():
+        return OTHERWISE
+    try:
+        shipped, settings = load_settings(name), settings_of(label)
+    except InputError:
+        return OTHERWISE
+    steps = {_step(field, _field(shipped, field), _field(settings, field)) for field in entering} - {0}
+    return AS_SHIPPED if not steps else FURTHER if steps == {1} else OTHERWISE
+
+
+def _field(settings: object, name: str) -> Any:
+    section, _, field = name.partition(".")
+    return getattr(getattr(settings, section), field)
+
+
+def _step(field: str, shipped: Any, value: Any) -> int:
+    """1 where `value` converges further than `shipped`, 0 where they are equal, -1 for anything else."""
+    if shipped == value:
+        return 0
+    if field not in FINER:
+        return -1
+    pairs = list(zip(shipped, value, strict=False)) if isinstance(shipped, tuple) else [(shipped, value)]
+    if field == "kinetics.plane_wave_layers":  # 0: all layers
+        pairs = [(a or math.inf, b or math.inf) for a, b in pairs]
+    return 1 if all(FINER[field] * (b - a) >= 0 for a, b in pairs) else -1
+
+
+__all__ = ["AS_SHIPPED", "FINER", "FURTHER", "OTHERWISE", "refinement"]

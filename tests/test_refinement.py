@@ -1,0 +1,68 @@
+"""Which overridden fields make a better value of the same thing, and which row of a hop is served for it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import synthetic
+
+from emforce.best import best_rows
+from emforce.database import Database
+from emforce.refinement import AS_SHIPPED, FINER, FURTHER, OTHERWISE, refinement
+from emforce.settings import load_settings, preset_label
+
+LARGER = "quick (structure.slab_size=(4, 4, 1))"
+
+
+@pytest.mark.parametrize("label, group, expected", [
+    ("quick", "wind", AS_SHIPPED),
+    (LARGER, "wind", FURTHER),
+    ("quick (structure.slab_size=(4, 2, 1))", "wind", OTHERWISE),
+    ("quick (structure.slab_size=(3, 3, 1))", "wind", AS_SHIPPED),
+    ("quick (host.embedding_mesh=48, structure.primitive_size=(4, 4, 4))", "wind", FURTHER),
+    ("quick (host.embedding_mesh=24, structure.primitive_size=(4, 4, 4))", "wind", OTHERWISE),
+    ("quick (dft.grid_A=0.2)", "wind", FURTHER),
+    ("quick (dft.grid_A=0.3)", "wind", OTHERWISE),
+    ("quick (dft.functional=LDA)", "wind", OTHERWISE),
+    ("quick (dft.functional=LDA, structure.slab_size=(4, 4, 1))", "wind", OTHERWISE),
+    ("quick (host.sigma_eV=0.1)", "wind", OTHERWISE),
+    ("quick (direct.compute=False)", "wind", AS_SHIPPED),
+    ("quick (direct.vary=('region',))", "direct", OTHERWISE),
+    ("quick (kinetics.shells=0)", "wind", AS_SHIPPED),
+    ("quick (kinetics.shells=0)", "kinetics", OTHERWISE),
+    ("quick (kinetics.k_points_check=True, kinetics.plane_wave=True)", "kinetics", FURTHER),
+    ("quick (kinetics.plane_wave_layers=0)", "kinetics", FURTHER),
+    ("production (kinetics.plane_wave_layers=3)", "kinetics", OTHERWISE),
+    ("quick (embedding.radii_A=(7.4, 8.0, 6.8))", "kinetics", AS_SHIPPED),
+    ("quick (structure.size=(4, 4, 1))", "wind", OTHERWISE),
+    ("of somebody (dft.grid_A=0.1)", "wind", OTHERWISE),
+])
+def test_what_overridden_fields_do(label, group, expected):
+    assert refinement(label, group) == expected
+
+
+@pytest.mark.parametrize("field", sorted(FINER))
+def test_every_field_that_converges_is_one_of_the_presets(field):
+    value = load_settings("quick")
+    for name in field.split("."):
+        value = getattr(value, name)
+    assert isinstance(value, int | float | tuple)
+
+
+def hop(preset, k, sigma):
+    return synthetic.record(site="hop average", fraction=math.nan, preset=preset, k_wind_uohm_cm=k,
+                            k_wind_sigma_parts_uohm_cm={"layers": sigma}, k_wind_sigma_uohm_cm=sigma)
+
+
+def test_the_larger_cell_is_served_and_another_functional_is_not(tmp_path):
+    with Database(tmp_path / "a.db", create=True) as database:
+        for record in (hop("quick", -110.0, 3.0), hop(LARGER, -100.0, 9.0), hop("quick (dft.functional=LDA)", -90.0, 1.0)):
+            database.add(record)
+        (best,) = best_rows(database.rows([]))
+    assert (best["preset"], best["k_wind_uohm_cm"]) == (LARGER, -100.0)
+
+
+def test_labels_are_read_as_they_are_written():
+    overrides = {"structure.slab_size": (4, 4, 1), "dft.grid_A": 0.2, "kinetics.plane_wave": True}
+    assert refinement(preset_label("quick", overrides), "kinetics") == FURTHER

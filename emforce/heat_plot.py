@@ -44,7 +44,7 @@ def terms_figure(rows: Iterable[Document]) -> Figure:
     drawn = [best[hop] for hop in sorted(best)]
     with mpl.rc_context(_STYLE):
         lead = f"{_SIGN} {_sources({str(row['metal']) for row in drawn})}"
-        figure, axes = _figure(2 * len(drawn), drawn, lead, widths=(3.6, 3.4), panel_height=4.4)
+        figure, axes = _figure(2 * len(drawn), drawn, lead, widths=(3.6, 3.4) * min(len(drawn), 2), panel_height=4.4)
         for i, row in enumerate(drawn):
             _draw_terms(axes[2 * i], row)
             _draw_seebeck(axes[2 * i + 1], row)

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import units
-from .best import best_rows, hop_of, vacancy_alone
+from .best import best_rows, hop_of, rank, vacancy_alone
 from .keys import BY_NAME
 from .materials import material
 from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _title
@@ -31,19 +31,21 @@ _UPPER_TICKS_K = (150, 200, 300, 400, 600, 900, 1300, 2000, 3000)
 
 
 def path_figures(rows: Sequence[Document]) -> list[tuple[Figure, str]]:
-    """Energy and wind force along each hop whose energies are stored, each with a name for its files.
+    """Energy and wind force along each hop whose energies are stored, the best of its rows, each with a name for its files.
 
     Raises
     ------
     NothingToDraw : no hop with energies along it
     """
-    found = []
+    best: dict[tuple[str, ...], Document] = {}
     for row in rows:
         table = (row.get("kinetics_details") or {}).get("energies_along_hop")
         if table and len(table["fraction"]) > 1 and row["barrier_eV"] is not None:
-            stem = "-".join([KINDS["path"], *(str(row[name]) for name in ("metal", "facet", "hop", "species", "preset"))])
-            found.append((path_figure(row, [other for other in rows if hop_of(other) == hop_of(row)]),
-                          re.sub(r"[^\w.-]+", "_", stem)))  # fmt: skip
+            best[hop_of(row)] = min(best.get(hop_of(row), row), row, key=lambda r: rank(r, "kinetics"))
+    found = []
+    for hop, row in best.items():
+        stem = "-".join([KINDS["path"], *(str(row[name]) for name in ("metal", "facet", "hop", "species")), *hop[5:]])
+        found.append((path_figure(row, [other for other in rows if hop_of(other) == hop]), re.sub(r"[^\w.-]+", "_", stem)))
     if not found:
         raise NothingToDraw("no path to draw: no row holds energies along its hop; `emforce kinetics` computes them")
     return found

@@ -18,7 +18,7 @@ from . import units
 from .best import best_rows, hop_of
 from .evaluate import DIRECT_MODELS, Situation, evaluate, host_of
 from .keys import BY_NAME
-from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _legend_below, _title
+from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _legend_below, _title, variant
 from .record import HOP_AVERAGE
 from .stored import Document
 from .wire_analysis import WireQuestion, wire_rows
@@ -164,10 +164,12 @@ def tau_figure(rows: Iterable[Document], hosts: Hosts) -> Figure:
     with mpl.rc_context(_STYLE):
         lead = (f"{_SIGN} Line: wind part τm = K/ρ(τ), with its uncertainty, ρ(τ) = 1/(ε0 ωp² τ) and ωp of the host. "
                 "Remainder: Z − τm; its limit for long τ is the direct part.")
-        figure, axes = _figure(2 * len(found), [row for row, _ in found], lead, widths=(3.4, 3.4))
+        drawn = [row for row, _ in found]
+        figure, axes = _figure(2 * len(found), drawn, lead, widths=(3.4, 3.4) * min(len(found), 2))
         for i, (row, omega_p_eV) in enumerate(found):
             _draw_tau(axes[2 * i], axes[2 * i + 1], row, omega_p_eV)
-            axes[2 * i].set_title(f"{_title(row['metal'], row['facet'])} {row['defect']}\n{row['hop']}, {row['site']}")
+            axes[2 * i].set_title(
+                f"{_title(row['metal'], row['facet'])} {row['defect']}\n{row['hop']}, {row['site']}{variant(row, drawn)}")
             axes[2 * i + 1].set_title("What does not grow with τ\n")
             for axis in axes[2 * i : 2 * i + 2]:
                 axis.set(xlabel=r"Scattering rate $\hbar/\tau$ (eV)", ylabel=r"Valence along the hop (units of $e$)")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import synthetic
+from PIL import Image
 from test_query import resistivity
 
 from emforce import plot
@@ -106,6 +107,9 @@ def test_files(rows, tmp_path):
     assert (
         starts[0].startswith(b"%PDF") and starts[1].startswith(b"<?xml") and starts[2] == b"\x89PNG\r\n\x1a\n"
     )
+    with Image.open(paths[2]) as image:
+        assert image.mode == "P" and image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
     assert "Fraction of the hop" in paths[1].read_text(encoding="utf-8")  # text stays text
     again = plot.save(plot.hop_figure(rows), tmp_path / "again")
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in paths]

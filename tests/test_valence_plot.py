@@ -74,6 +74,15 @@ def test_wires(stored):
         assert words in caption(figure), words
 
 
+def test_rows_of_one_hop_are_told_apart(stored):
+    (row,) = (row for row in stored[0] if row["metal"] == "W" and row.get("z_total_of_tau"))
+    figure = valence_plot.tau_figure([row, {**row, "preset": "quick (dft.functional=LDA)"}], stored[1])
+    assert len(figure.axes) == 4 and len({axis.get_position().y0 for axis in figure.axes}) == 1, "two hops in a row"
+    titles = [figure.axes[i].get_title() for i in (0, 2)]
+    assert titles[1] == titles[0] + "\ndft.functional=LDA"
+    assert "LDA" not in valence_plot.tau_figure([{**row, "preset": "quick (dft.functional=LDA)"}], stored[1]).axes[0].get_title()
+
+
 def test_rates(stored):
     """What K/rho(tau) leaves of a made-up Z = 2/rate + 0.8 - 0.5 rate."""
     rows = [row for row in stored[0] if row["metal"] == "W"]

@@ -193,6 +193,8 @@ def _fewer_colours(path: Path) -> None:
 
     with Image.open(path) as image:
         reduced = image.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    # the tree rounds the paper's white too
+    reduced.putpalette(bytes(255 if value >= 254 else value for value in reduced.getpalette() or ()))
     reduced.save(path, optimize=True, dpi=(300, 300))
 
 

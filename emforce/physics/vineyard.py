@@ -81,7 +81,7 @@ def attempt_frequency(start: Modes, saddle: Modes) -> float:
         raise InputError("modes", (a.shape, b.shape), "as many at the saddle as at the start")
     if start.unstable or saddle.unstable != 1:
         raise ConvergenceError(f"{start.unstable} imaginary modes at the start and {saddle.unstable} at the saddle, "
-                               "wanted 0 and 1: relax further, or look for another saddle")
+                               "wanted 0 and 1: relax further, let more neighbours move, or look for another saddle")
     return float(np.exp(np.log(a).sum() - np.log(b[b > 0]).sum()))
 
 

@@ -259,7 +259,7 @@ def test_a_sigma_that_lacks_a_part_is_not_the_better_one(location):
     with Database(location, create=True) as database:
         database.add(barrier(0, 0.60, 0.02, basis=0.02, k_points=None, cell=None))
         known = database.add(barrier(1, 0.75, 0.17, basis=0.02, k_points=0.169, cell=None))
-        database.add(barrier(3, 0.74, 0.18, basis=0.02, k_points=0.179, cell=None))
+        database.add(barrier("1, kinetics.newton_steps=1", 0.74, 0.18, basis=0.02, k_points=0.179, cell=None))
         (found,) = database.hops().at(600.0, direct_model="nominal")
     assert found["barrier_eV"] == 0.75 and found["joined"]["kinetics"]["id"] == known
 

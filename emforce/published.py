@@ -17,8 +17,9 @@ from typing import Any
 
 from .audit import audit
 from .best import GROUPS, Hops, best_rows, holds
-from .comparison import MEMORY, Comparison, as_markdown, compare
-from .comparison import as_csv as comparison_csv
+from .comparison import MEMORY, Comparison, compare
+from .comparison_text import as_csv as comparison_csv
+from .comparison_text import as_markdown
 from .database import Database
 from .errors import InputError
 from .models.verdict import findings

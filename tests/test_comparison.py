@@ -9,7 +9,7 @@ import math
 import pytest
 import synthetic
 
-from emforce import cli, comparison
+from emforce import cli, comparison, comparison_text
 from emforce.best import best_rows
 from emforce.commands import compare as command
 from emforce.comparison import MEMORY, NOTHING, PLANE_WAVES, compare
@@ -98,7 +98,7 @@ def test_what_is_from_memory_decides_nothing(db):
         line = of(db, source)
         assert line.from_memory == 9.0 and line.published is None and line.verified is False
         assert (line.difference, line.sigmas, line.ratio, line.verdict) == (None, None, None, verdict)
-    table, sources = comparison.cells(lines(db, quantity="ea_eV")[0])
+    table, sources = comparison_text.cells(lines(db, quantity="ea_eV")[0])
     assert table[0][-1] == MEMORY and table[1][4] == NOTHING and table[1][-1] == "9 (no σ stated) [1] measured"
     assert sources[0].startswith("[1] source d") and "seen: here" in sources[0]
 

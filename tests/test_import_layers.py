@@ -75,6 +75,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reference", "seebeck"),
     ("query",),
     ("audit", "comparison"),
+    ("comparison_text",),
     ("assess",),
     ("direct_assess",),
     ("variations",),

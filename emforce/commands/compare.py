@@ -45,6 +45,7 @@ def register(add: AddCommand) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     from .. import comparison
+    from ..comparison_text import WRITERS
     from ..query import available
 
     kelvins = temperatures(options)
@@ -56,5 +57,5 @@ def _compare(options: argparse.Namespace) -> int:
         if not found:
             print(f"emforce: nothing to compare; {available(database)}", file=sys.stderr)
             return 1
-    print(comparison.WRITERS[options.format](found))
+    print(WRITERS[options.format](found))
     return 0

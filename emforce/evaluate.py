@@ -208,7 +208,7 @@ def _wind(row: Document, at: Situation) -> Document:
     K, sigma = row["k_wind_uohm_cm"], row["k_wind_sigma_uohm_cm"]
     if K is None:
         reported = row.get("z_wind_reported") if _reported_at(row, at) else None
-        return {"z_wind": reported, "z_wind_sigma": None, "direction": "undecided"}
+        return {"z_wind": reported, "z_wind_sigma": None, "direction": "" if reported is None else "undecided"}
     found = valence.wind_valence(Estimate(K, sigma or 0.0), _rho(row))
     return {
         "z_wind": found.value,
@@ -235,7 +235,7 @@ def _beyond(row: Document, at: Situation) -> bool:
 def _total(row: Document, at: Situation, host: Mapping[str, Any] | None) -> Document:
     if row.get("source"):
         return _reported_total(row, at)
-    found: Document = {"direct_model": at.direct_model, "direction_total": "undecided"}
+    found: Document = {"direct_model": at.direct_model, "direction_total": ""}
     direct, interval = _direct(row, at, host)
     found["z_direct_used"] = None if direct is None else direct.value
     if row["z_wind"] is None or row["k_wind_uohm_cm"] is None:
@@ -248,6 +248,7 @@ def _total(row: Document, at: Situation, host: Mapping[str, Any] | None) -> Docu
         found |= {
             "z_star": total.value,
             "z_star_sigma": total.sigma if known else None,
+            "direction_total": "undecided",
             "force_per_j_fN_m2_TA": FORCE_PER_J * force.value,
             "force_per_j_sigma_fN_m2_TA": FORCE_PER_J * force.sigma if known else None,
         }
@@ -291,7 +292,7 @@ def drude_number(metal: str, host: Mapping[str, Any] | None) -> float | None:
 def _reported_total(row: Document, at: Situation) -> Document:
     """A published Z* as it is, where its temperatures include the one asked for."""
     value, sigma = row["z_star_reported"], row["z_star_reported_sigma"]
-    found: Document = {"direct_model": "reported", "direction_total": "undecided"}
+    found: Document = {"direct_model": "reported", "direction_total": ""}
     if value is None or not _reported_at(row, at):
         return found
     known = sigma is not None

@@ -207,7 +207,7 @@ _EVALUATED: tuple[Key, ...] = (
         "Standard uncertainty of z_wind: that of K, and that of rho where rho_sigma_uohm_cm is known",
         r"$\sigma(Z_\mathrm{wind})$"),
     Key("direction", "text", "evaluated", "", "",
-        "upwind (z_wind > 0), downwind (z_wind < 0), or undecided where sigma covers zero"),
+        "upwind (z_wind > 0), downwind (z_wind < 0), or undecided where sigma covers zero or is not known; empty without z_wind"),
     Key("direct_model", "text", "evaluated", "", "",
         "Direct part of z_star: dft (z_direct of the row), nominal (model: ion charge), drude (model: Drude number of the host "
         "atom), none (wind alone), reported (a literature value as it is)"),
@@ -221,7 +221,7 @@ _EVALUATED: tuple[Key, ...] = (
         "z_star - z_star_sigma; where the direct part is an interval, its lower end + z_wind - z_wind_sigma", "$Z^*$"),
     Key("z_star_high", "number", "evaluated", "", _FIELD, "The same at the upper end", "$Z^*$"),
     Key("direction_total", "text", "evaluated", "", "",
-        "upwind (z_star_low > 0), downwind (z_star_high < 0), or undecided"),
+        "upwind (z_star_low > 0), downwind (z_star_high < 0), or undecided; empty without z_star and its interval"),
     Key("force_per_j_fN_m2_TA", "number", "evaluated", "fN m²/TA", _FIELD,
         "Force per current density e z_star rho; 1 TA/m² is 100 MA/cm²", "$F/j$"),
     Key("force_per_j_sigma_fN_m2_TA", "number", "evaluated", "fN m²/TA", "",

@@ -135,7 +135,7 @@ def result_table(
             cells.append(_or_interval(value, "z_star") if whole else plus_minus(value["z_wind"], value["z_wind_sigma"]))
             if whole:
                 directions.add(str(value["direction_total"]))
-        table.append([*cells, directions.pop() if len(directions) == 1 else "changes with T"])
+        table.append([*cells, (directions.pop() or "-") if len(directions) == 1 else "changes with T"])
     return columns(table)
 
 

@@ -64,7 +64,7 @@ def prepare(path: Path, settings: Settings) -> KineticsHop:
                          f"(nothing in {folder or 'structure.relaxed, which is empty'})")
     hop = apply_relaxed(hop, folder)
     _, relaxation = read_relaxed(folder)
-    keys = {i.fraction: image_key(i.fraction) for i in hop.images}
+    keys = {f: image_key(f) for f in hop.spec.with_between().images}
     energies = {f: float(relaxation.energies_eV[k]) for f, k in keys.items() if k in relaxation.energies_eV}
     return KineticsHop(hop, settings, folder, energies, shells_of(hop, settings.kinetics.shells))
 

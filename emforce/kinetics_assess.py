@@ -43,6 +43,7 @@ from emforce.physics.force_constants import Hessian, energy_left
 from emforce.physics.vineyard import (
     Modes,
     attempt_frequency,
+    crossing_mode,
     frequency_along,
     internal_hessian,
     migration_entropy,
@@ -136,6 +137,7 @@ class Attempt:
     start, saddle : modes of the largest set
     entropy : S_m/k_B, see physics/vineyard.py
     reason : what is wrong with the modes, or ""
+    crossing : the saddle's mode that is left out; None where there is none
     """
 
     nu0: float
@@ -145,6 +147,7 @@ class Attempt:
     saddle: Modes
     entropy: float
     reason: str = ""
+    crossing: int | None = None
 
     @property
     def sigma(self) -> float:
@@ -152,7 +155,7 @@ class Attempt:
         return _quadrature(self.parts)
 
 
-def barrier(start: Point, saddle: Point, hop_length: float, cut: bool = False, bulk: bool = False) -> Barrier:
+def barrier(start: Point, saddle: Point, hop_length: float, cut: bool = False, bulk: bool = False, hump: float = 0.0) -> Barrier:
     """Barrier from one end to the saddle.
 
     Parameters
@@ -160,6 +163,7 @@ def barrier(start: Point, saddle: Point, hop_length: float, cut: bool = False, b
     hop_length : between the two sites of the mover, Angstrom
     cut : whether plane waves, where they were run, had the upper layers of a slab alone
     bulk : whether the hop is one in bulk
+    hump : how far the highest image lies above the middle, where that is a minimum, eV
     """
     lcao = saddle.energy - start.energy
     left = [energy_left(p.hessian.matrix, p.forces) for p in (start, saddle)]
@@ -176,10 +180,20 @@ def barrier(start: Point, saddle: Point, hop_length: float, cut: bool = False, b
     if start.k_points_check is not None and saddle.k_points_check is not None:
         change = saddle.k_points_check - start.k_points_check - lcao
         value, parts["k_points"] = value + change, abs(change)
+    if hump:
+        value, parts["hump"] = value + hump, abs(hump)
     return Barrier(value, parts, lcao, plane_wave, change)
 
 
-def attempt(start: Point, saddle: Point, shells: Sequence[Sequence[int]], masses: FloatArray, direction: FloatArray) -> Attempt:
+def hump_above_middle(energies_eV: Mapping[float, float]) -> float:
+    """How far the highest relaxed image before the middle lies above the middle, eV; nan where none lies higher."""
+    higher = [e - energies_eV[0.5] for f, e in energies_eV.items() if 0 < f < 0.5 and e > energies_eV.get(0.5, math.inf)]
+    return max(higher, default=NAN)
+
+
+def attempt(
+    start: Point, saddle: Point, shells: Sequence[Sequence[int]], masses: FloatArray, direction: FloatArray, plane: bool = False
+) -> Attempt:
     """Attempt frequency from one end over the saddle.
 
     Parameters
@@ -187,45 +201,51 @@ def attempt(start: Point, saddle: Point, shells: Sequence[Sequence[int]], masses
     shells : atoms of the Hessian, the mover, then each shell
     masses : amu, of all atoms of the structure
     direction : of the hop, seen from this end
+    plane : the saddle is the middle of a hop that symmetry turns around, and may be crossed without an unstable mode
     """
     sets = [tuple(a for shell in shells[:n + 1] for a in shell) for n in range(len(shells)) if n == 0 or shells[n]]
     every = sets[-1]
     here, top = (modes(p.hessian.matrix, masses[list(every)]) for p in (start, saddle))
-    by_shells = tuple(_nu0(start, saddle, atoms, masses) for atoms in sets)
+    across = direction if plane else None
+    by_shells = tuple(_nu0(start, saddle, atoms, masses, across) for atoms in sets)
     nu0 = by_shells[-1]
+    left_out = 0 if top.unstable else crossing_mode(top, 0, direction) if plane else None
     if math.isnan(nu0):
         try:
             attempt_frequency(here, top)
         except ConvergenceError as error:
-            return Attempt(NAN, {}, by_shells, here, top, NAN, str(error))
+            return Attempt(NAN, {}, by_shells, here, top, NAN, str(error), left_out)
     noise = math.hypot(*(float(np.linalg.norm(np.linalg.inv(p.hessian.matrix))) * p.hessian.noise for p in (start, saddle)))
     parts = {
         "neighbours": abs(nu0 - by_shells[-2]) if len(by_shells) > 1 else MOVER_ALONE * nu0,
-        "sum_rule": SUM_RULE_LEFT * abs(nu0 - _nu0(start, saddle, every, masses, raw=True)),
+        "sum_rule": SUM_RULE_LEFT * abs(nu0 - _nu0(start, saddle, every, masses, across, raw=True)),
         "noise": nu0 / 2 * noise,
         "displacement": NAN, "k_points": NAN, "cell": NAN, "layers": NAN,
     }
     along = frequency_along(start.hessian.block([every[0]]).matrix, masses[[every[0]]], 0, direction)
-    return Attempt(nu0, parts, by_shells, here, top, migration_entropy(nu0, along))
+    return Attempt(nu0, parts, by_shells, here, top, migration_entropy(nu0, along), crossing=left_out)
 
 
-def _nu0(start: Point, saddle: Point, atoms: Sequence[int], masses: FloatArray, raw: bool = False) -> float:
+def _nu0(
+    start: Point, saddle: Point, atoms: Sequence[int], masses: FloatArray, across: FloatArray | None, raw: bool = False
+) -> float:
     blocks = [p.hessian.block(atoms) for p in (start, saddle)]
     here, top = (modes(b.raw if raw else b.matrix, masses[list(atoms)]) for b in blocks)
+    crossing = None if across is None or top.unstable else crossing_mode(top, 0, across)
     try:
-        return attempt_frequency(here, top)
+        return attempt_frequency(here, top, crossing)
     except ConvergenceError:
         return NAN
 
 
 def reaction_atoms(
-    hop: Hop, points: Mapping[float, Point], atoms: Sequence[int], masses: FloatArray, saddle: Modes
+    hop: Hop, points: Mapping[float, Point], atoms: Sequence[int], masses: FloatArray, mode: FloatArray
 ) -> dict[str, Any]:
     """How the atoms share in the hop: lists of equal length over the atoms of the Hessian.
 
-    index, mass_amu; weight_mode: share of each atom in the square of the mass-weighted unstable mode; weight_path: of each in
-    m |R_saddle - R_start|^2; position_start, position_saddle: along the hop, from the middle between the two sites of the mover,
-    in units of half their distance (mover at the start: -1).
+    index, mass_amu; weight_mode: share of each atom in the square of the mass-weighted `mode` that leads over the saddle;
+    weight_path: of each in m |R_saddle - R_start|^2; position_start, position_saddle: along the hop, from the middle between the
+    two sites of the mover, in units of half their distance (mover at the start: -1).
     """
     chosen = list(atoms)
     first, top = points[0.0].positions, points[0.5].positions
@@ -243,11 +263,11 @@ def reaction_atoms(
 
     shift = find_mic(top[chosen] - first[chosen], cell, pbc)[0]
     path = masses[chosen] * (shift**2).sum(axis=1)
-    mode = (saddle.vectors[0] ** 2).sum(axis=1)
+    share = (mode**2).sum(axis=1)
     return {
         "index": chosen,
         "mass_amu": [float(m) for m in masses[chosen]],
-        "weight_mode": [float(w) for w in mode / mode.sum()],
+        "weight_mode": [float(w) for w in share / share.sum()],
         "weight_path": [float(w) for w in path / path.sum()],
         "position_start": place(top - _unwrapped(top - first, cell, pbc)),
         "position_saddle": place(top),

@@ -24,6 +24,7 @@ from emforce.kinetics_assess import (
     barrier,
     formation,
     formation_entropy,
+    hump_above_middle,
     reaction_atoms,
 )
 from emforce.kinetics_plan import KineticsHop
@@ -38,6 +39,8 @@ METHOD_PLANE_WAVE = "barrier in plane waves, Hessian in LCAO"
 #: limits of the checks that a served record has passed
 MAX_ASYMMETRY = 0.1
 MAX_NEIGHBOUR_CHANGE = 0.3
+#: deepest minimum in the middle of a hop, eV: k_B T where vacancies move. In a deeper one the atom rests, and the hop is two
+MAX_HUMP = 0.05
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,15 @@ def kinetics_record(outcome: Outcome) -> Record:
     masses = np.array([atomic_masses[n] for n in hop.image(0.0).atoms.numbers])
     length = float(np.linalg.norm(hop.hop_vector))
     cut, bulk = item.cut_layers > 0, item.bulk
-    height = barrier(start, saddle, length, cut, bulk)
-    rate = attempt(start, saddle, item.shells, masses, hop.hop_vector)
+    hump = hump_above_middle(item.energies_eV) if hop.symmetric else math.nan
+    rate = attempt(start, saddle, item.shells, masses, hop.hop_vector, plane=not math.isnan(hump))
+    flat = rate.crossing is not None and not rate.saddle.unstable
+    height = barrier(start, saddle, length, cut, bulk, hump if flat else 0.0)
     back = None
     if 1.0 in points:
         back = barrier(points[1.0], saddle, length, cut, bulk), attempt(points[1.0], saddle, item.shells, masses, -hop.hop_vector)
     energy = formation(start, len(start.positions), len(hop.host_unit), outcome.energies, cut)
-    checks = _checks(outcome, height, rate, back)
+    checks = _checks(outcome, height, rate, back, hump if flat else math.nan)
     broken = [c for c in checks if not c.passed]
     reason = "; ".join(x for x in (rate.reason, back[1].reason if back else "", *map(str, broken)) if x)
     entropy = Entropy() if outcome.whole is None else formation_entropy(*outcome.whole)
@@ -104,10 +109,16 @@ def kinetics_record(outcome: Outcome) -> Record:
     )
 
 
-def _checks(outcome: Outcome, height: Barrier, rate: Attempt, back: tuple[Barrier, Attempt] | None) -> tuple[Check, ...]:
+def _checks(
+    outcome: Outcome, height: Barrier, rate: Attempt, back: tuple[Barrier, Attempt] | None, hump: float
+) -> tuple[Check, ...]:
     points = outcome.points.values()
+    if math.isnan(hump):
+        kind = Check("imaginary modes at the saddle, off from one", abs(rate.saddle.unstable - 1), 0)
+    else:
+        kind = Check("depth of the minimum in the middle", hump, MAX_HUMP, "<=", "eV")
     found = [
-        Check("imaginary modes at the saddle, off from one", abs(rate.saddle.unstable - 1), 0),
+        kind,
         Check("imaginary modes at the start", rate.start.unstable, 0),
         Check("force left on the moving atoms", max(p.largest_force for p in points),
               outcome.item.settings.kinetics.force_tolerance_eV_per_A, "<=", "eV/Å"),
@@ -170,7 +181,7 @@ def _details(
         "energies_as_relaxed": {"fraction": relaxed,
                                 "energy_eV": [item.energies_eV[f] - item.energies_eV[relaxed[0]] for f in relaxed]},
         "saddle": {
-            "found": f"{rate.saddle.unstable} imaginary modes, largest force {saddle.largest_force:.4f} eV/Å",
+            "found": f"{rate.saddle.unstable} imaginary modes, largest force {saddle.largest_force:.4f} eV/Å" + _crossed(height),
             "imaginary_modes": rate.saddle.unstable,
             "residual_force_eV_per_A": saddle.largest_force,
         },
@@ -180,12 +191,17 @@ def _details(
                                "sum_rule_eV_per_A2": points[f].hessian.sum_rule} for f in order},
         **outcome.notes,
     }
-    if rate.saddle.unstable:
-        found["reaction_atoms"] = reaction_atoms(item.hop, points, item.atoms, masses, rate.saddle)
+    if rate.crossing is not None:
+        found["reaction_atoms"] = reaction_atoms(item.hop, points, item.atoms, masses, rate.saddle.vectors[rate.crossing])
     if back is not None:
         found["reverse"] = {"barrier_eV": back[0].value, "barrier_sigma_eV": back[0].sigma, "nu0_THz": back[1].nu0,
                             "nu0_sigma_THz": back[1].sigma, "modes_final_THz": back[1].start.frequencies_THz.tolist()}
     return _no_nan(found)
+
+
+def _crossed(height: Barrier) -> str:
+    hump = height.parts.get("hump")
+    return "" if hump is None else f"; a minimum {hump:.4f} eV below the humps before and behind it, crossed through its plane"
 
 
 def _no_nan(value: Any) -> Any:

@@ -48,7 +48,7 @@ def relax_hops(
     settings = load_settings(preset, overrides)
     place = Placement(cluster, workers, tuple(map(str, spec_paths)))
     place.check()
-    hops = [built_hop(path, settings) for path in spec_paths]
+    hops = [built_hop(path, settings, between=True) for path in spec_paths]
     hosts = {hop.spec.name: _host_step(hop, settings, force_tolerance_eV_per_A) for hop in hops}
     disk = Store(store)
     with Campaign(disk, place) as campaign:

@@ -12,7 +12,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ase.data import atomic_numbers
@@ -50,6 +50,7 @@ class Spec:
     hop : label of the hop, see `list_hops`; free text for kind "files"; "" takes the first one
     species : chemical symbol of the mover; "" takes the host metal
     images : fractions along the hop, increasing, each in [0, 1]; 0 initial site, 0.5 saddle, 1 final site
+    between : further fractions, relaxed for the energy along the hop alone; no wind force is computed there
     cubic : bulk only: take the conventional cubic cell as the smallest host cell, so that supercells are
         cubic
     host_file : kind "files": smallest host cell, any format that ASE reads
@@ -66,6 +67,7 @@ class Spec:
     hop: str = ""
     species: str = ""
     images: tuple[float, ...] = (0.0, 0.5)
+    between: tuple[float, ...] = ()
     cubic: bool = False
     host_file: Path | None = None
     defect_files: tuple[Path, ...] = ()
@@ -86,11 +88,27 @@ class Spec:
         if not isinstance(self.cubic, bool) or (self.cubic and self.facet != "bulk"):
             raise InputError("cubic", self.cubic, "true or false; true for bulk only")
         object.__setattr__(self, "images", check_images(self.images))
+        object.__setattr__(self, "between", self._checked_between())
         if self.kind == "files":
             self._check_files()
         else:
             self._check_hop(structure)
             self._check_no_files()
+
+    def _checked_between(self) -> tuple[float, ...]:
+        allowed = "increasing numbers between 0 and 1 that are no images; none for kind files"
+        if not isinstance(self.between, (list, tuple)) or (self.between and self.kind == "files"):
+            raise InputError("between", self.between, allowed)
+        try:
+            values = check_images(self.between) if self.between else ()
+            check_images(sorted((*values, *self.images)))
+        except InputError:
+            raise InputError("between", list(self.between), allowed) from None
+        return values
+
+    def with_between(self) -> Spec:
+        """The same hop with all fractions as images."""
+        return replace(self, images=tuple(sorted((*self.images, *self.between))), between=())
 
     def _check_facet(self, structure: str) -> None:
         if self.kind == "files":
@@ -232,7 +250,7 @@ def spec_from_mapping(data: Mapping[str, object], *, default_name: str, folder: 
     for key in ("host_file", "thick_host_file"):
         if key in values:
             values[key] = _as_path(key, values[key], folder)
-    for key in ("images", "defect_files", "hop_vector"):
+    for key in ("images", "between", "defect_files", "hop_vector"):
         if key in values:
             given = values[key]
             if not isinstance(given, list):

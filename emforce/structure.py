@@ -50,9 +50,11 @@ def build_hop(spec: Spec, *, size: Size, layers: int, vacuum: float, functional:
     return _adatom_hop(spec, size, layers, vacuum, functional)
 
 
-def built_hop(path: Path, settings: Settings) -> Hop:
-    """The hop of a specification as built, not relaxed."""
+def built_hop(path: Path, settings: Settings, between: bool = False) -> Hop:
+    """The hop of a specification as built, not relaxed; with `between` also the images that only their energy is wanted of."""
     spec = load_spec(path)
+    if between:
+        spec = spec.with_between()
     s = settings.structure
     bulk = s.bulk_size if spec.cubic else s.primitive_size
     size = bulk if spec.facet == "bulk" else s.slab_size

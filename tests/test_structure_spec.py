@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from emforce.errors import InputError
-from emforce.structure import Spec, build_hop, list_hops, load_spec
+from emforce.settings import load_settings
+from emforce.structure import Spec, build_hop, built_hop, list_hops, load_spec
 
 SPECS = sorted((Path(__file__).parents[1] / "structures").glob("*.toml"))
 GOOD = 'metal = "Cu"\nfacet = "100"\nkind = "adatom"\n'
@@ -48,6 +49,17 @@ def test_defaults(tmp_path: Path) -> None:
     hash(spec)
 
 
+def test_further_fractions_are_images_where_they_are_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD + "between = [0.25, 0.375]\n")
+    spec = load_spec(path)
+    assert spec.images == (0.0, 0.5) and spec.between == (0.25, 0.375)
+    assert spec.with_between().images == (0.0, 0.25, 0.375, 0.5) and spec.with_between().between == ()
+    settings = load_settings("quick")
+    assert [i.fraction for i in built_hop(path, settings).images] == [0.0, 0.5]
+    whole = built_hop(path, settings, between=True)
+    assert [i.fraction for i in whole.images] == [0.0, 0.25, 0.375, 0.5] and whole.symmetric
+
+
 def test_files_are_relative_to_the_spec(tmp_path: Path) -> None:
     spec = load_spec(write(tmp_path, FILES))
     assert spec.host_file == tmp_path / "h.cif" and spec.defect_files == (tmp_path / "d.cif",)
@@ -74,6 +86,12 @@ def test_files_are_relative_to_the_spec(tmp_path: Path) -> None:
         (GOOD + "images = 0.5\n", "images", "list"),
         (GOOD + "images = [[0.0]]\n", "images", "between 0 and 1"),
         (GOOD + f"images = [{10**400}]\n", "images", "between 0 and 1"),
+        (GOOD + "between = [0.5]\n", "between", "no images"),
+        (GOOD + "between = [0.4, 0.2]\n", "between", "increasing"),
+        (GOOD + "between = [2.0]\n", "between", "between 0 and 1"),
+        (GOOD + 'between = ["x"]\n', "between", "increasing"),
+        (GOOD + "between = 0.25\n", "between", "list"),
+        (FILES + "between = [0.25]\n", "between", "none for kind files"),
         (GOOD.replace('"Cu"', '["Cu"]'), "metal", "text"),
         (GOOD + "cubic = true\n", "cubic", "bulk"),
         (GOOD + 'cubic = "yes"\n', "cubic", "true or false"),

@@ -11,6 +11,7 @@ from scipy import constants as c
 from emforce.errors import ConvergenceError, InputError
 from emforce.physics.vineyard import (
     attempt_frequency,
+    crossing_mode,
     frequency_along,
     internal_hessian,
     migration_entropy,
@@ -50,6 +51,48 @@ def test_vibrations_of_a_chain_with_fixed_ends() -> None:
     unit = math.sqrt(c.e * 1e20 / (mass * c.atomic_mass)) / (2 * math.pi) * 1e-12
     chain = [2 * math.sqrt(k) * math.sin(j * math.pi / (2 * n + 2)) * unit for j in range(1, n + 1)]
     assert got == pytest.approx(sorted([*chain, *[math.sqrt(g) * unit] * (2 * n)]), rel=1e-12)
+
+
+def test_flux_through_the_plane_of_a_shallow_minimum() -> None:
+    """V = E (1 - u)^2 (1 + 3 u) + k(u) (y^2 + z^2)/2, u = (x/a)^2: sites at +-a, a minimum E in the middle, humps of 1.053 E.
+
+    The flux through x = 0 over the population of one site, sqrt(kT/2 pi m) Z(plane)/Z(site), by integration at a low
+    temperature, is nu0 exp(-E/kT) without the mode along x, stable as it is.
+    """
+    energy, a, mass, k0, k1 = 0.9, 1.4, 95.95, 9.0, 4.0
+    start = modes(np.diag([32 * energy / a**2, k1, k1]), np.array([mass]))
+    middle = modes(np.diag([2 * energy / a**2, k0, k0]), np.array([mass]))
+    assert middle.unstable == 0
+    nu0 = attempt_frequency(start, middle, crossing_mode(middle, 0, np.array([3.0, 0, 0])))
+    kT = energy / 80
+    x = np.linspace(-1.8 * a, 0, 200001)
+    u = (x / a) ** 2
+    weight = np.exp(-energy * (1 - u) ** 2 * (1 + 3 * u) / kT) / (k0 + (k1 - k0) * u)
+    site = np.trapezoid(np.where(k0 + (k1 - k0) * u > 0, weight, 0.0), x)
+    speed = math.sqrt(kT * c.e / (2 * math.pi * mass * c.atomic_mass)) * 1e10 * 1e-12  # Angstrom THz
+    flux = speed * math.exp(-energy / kT) / k0 / site
+    assert flux == pytest.approx(nu0 * math.exp(-energy / kT), rel=0.03)
+
+
+def test_the_crossing_mode_is_the_softest_that_goes_along() -> None:
+    """Two atoms around the mover: even modes leave it alone, however soft they are."""
+    soft, along, stiff = 0.1, 1.0, 5.0
+    even, odd, both = np.array([0, 1, -1.0]) / math.sqrt(2), np.array([1.0, 0, 0]), np.array([0, 1, 1.0]) / math.sqrt(2)
+    x = soft * np.outer(even, even) + along * np.outer(odd, odd) + stiff * np.outer(both, both)
+    found = modes(np.kron(x, np.diag([1.0, 0, 0])) + np.kron(np.eye(3), np.diag([0, 9.0, 9.0])), np.ones(3))
+    at = crossing_mode(found, 0, np.array([1.0, 0, 0]))
+    assert at == 1 and abs(found.vectors[at, 0, 0]) == pytest.approx(1.0)
+    assert crossing_mode(modes(np.diag([1.0, 2, 3]), np.ones(1)), 0, np.array([0, 0, 1.0])) == 2
+    still = modes(np.diag([1.0, 2, 3, 4, 5, 6]), np.ones(2))
+    assert crossing_mode(type(still)(still.frequencies_THz[3:], still.vectors[3:]), 0, np.array([1.0, 0, 0])) is None
+
+
+def test_a_crossing_mode_and_an_unstable_one_are_no_saddle() -> None:
+    start = modes(symmetric(1, [1, 2, 3]), np.ones(1))
+    with pytest.raises(ConvergenceError, match="1 at the saddle"):
+        attempt_frequency(start, modes(symmetric(2, [-1, 2, 3]), np.ones(1)), crossing=0)
+    with pytest.raises(ConvergenceError, match="0 at the saddle"):
+        attempt_frequency(start, modes(symmetric(2, [1, 2, 3]), np.ones(1)))
 
 
 def test_heavier_isotope_hops_slower_by_the_square_root() -> None:

@@ -5,6 +5,10 @@ G. H. Vineyard, J. Phys. Chem. Solids 3, 121 (1957):
     Gamma = nu0 exp(-E_m / k_B T),   nu0 = prod_{i=1}^{3n} nu_i(start) / prod'_{j=1}^{3n-1} nu_j(saddle)
 
 over the same n atoms at both ends, the saddle's one unstable mode left out (the prime); classical: hbar does not occur.
+
+Where symmetry puts a plane across the middle of the hop and the middle is a shallow minimum between two humps, the rate through
+that plane is the same product without the softest mode that crosses it, stable as it is: transition-state theory asks of the
+dividing surface that it parts the sites, not that the energy falls off on both sides. E_m is then that of the humps.
 Hessians in eV/Angstrom^2, masses in amu, frequencies in THz; a frequency below zero stands for an imaginary one,
 -sqrt(|omega^2|)/2 pi.
 """
@@ -21,6 +25,8 @@ from emforce.errors import ConvergenceError, InputError
 
 Floats = NDArray[np.float64]
 
+#: share of a mode in which an atom counts as going along the hop; zero in even modes but for rounding
+CROSSING_SHARE = 1e-4
 #: frequency of a mass of 1 amu on a spring of 1 eV/Angstrom^2, THz
 THz_OF_SPRING = float(np.sqrt(constants.e * 1e20 / constants.atomic_mass) / (2 * np.pi) * 1e-12)
 
@@ -68,21 +74,38 @@ def modes(hessian: Floats, masses: Floats) -> Modes:
     return Modes(np.sign(squares) * np.sqrt(np.abs(squares)) * THz_OF_SPRING, vectors.T.reshape(len(squares), len(m), 3))
 
 
-def attempt_frequency(start: Modes, saddle: Modes) -> float:
+def crossing_mode(middle: Modes, atom: int, direction: Floats) -> int | None:
+    """Index of the softest mode in which an atom goes along a direction; None where there is none.
+
+    At the middle of a hop that symmetry turns around, modes are even or odd under that operation, and the mover goes along the
+    hop in odd ones alone: they cross the plane in the middle.
+    """
+    unit = np.asarray(direction, dtype=float) / np.linalg.norm(direction)
+    share = (middle.vectors[:, atom] @ unit) ** 2
+    found = np.flatnonzero(share > CROSSING_SHARE)
+    return int(found[0]) if found.size else None
+
+
+def attempt_frequency(start: Modes, saddle: Modes, crossing: int | None = None) -> float:
     """nu0 in THz.
+
+    Parameters
+    ----------
+    crossing : index of the mode that crosses the plane in the middle, for a middle without an unstable mode
 
     Raises
     ------
     InputError for different numbers of modes
-    ConvergenceError unless the start has no imaginary mode and the saddle exactly one
+    ConvergenceError unless the start has no imaginary mode and the saddle exactly one, or none where `crossing` is given
     """
     a, b = start.frequencies_THz, saddle.frequencies_THz
     if a.shape != b.shape:
         raise InputError("modes", (a.shape, b.shape), "as many at the saddle as at the start")
-    if start.unstable or saddle.unstable != 1:
+    if start.unstable or saddle.unstable != (crossing is None):
         raise ConvergenceError(f"{start.unstable} imaginary modes at the start and {saddle.unstable} at the saddle, "
-                               "wanted 0 and 1: relax further, let more neighbours move, or look for another saddle")
-    return float(np.exp(np.log(a).sum() - np.log(b[b > 0]).sum()))
+                               "wanted 0 and 1: relax further, let more neighbours move, or look for another saddle, "
+                               "with images between the start and the middle")
+    return float(np.exp(np.log(a).sum() - np.log(np.delete(b, crossing or 0)).sum()))
 
 
 def frequency_along(hessian: Floats, masses: Floats, atom: int, direction: Floats) -> float:
@@ -152,5 +175,5 @@ def vacancy_entropy(vacancy: Floats, host: Floats) -> float:
     return (atoms - 2) / (atoms - 1) * sums[1] - sums[0]
 
 
-__all__ = ["Modes", "THz_OF_SPRING", "attempt_frequency", "frequency_along", "internal_hessian", "migration_entropy", "modes",
-           "vacancy_entropy"]
+__all__ = ["CROSSING_SHARE", "Modes", "THz_OF_SPRING", "attempt_frequency", "crossing_mode", "frequency_along",
+           "internal_hessian", "migration_entropy", "modes", "vacancy_entropy"]

@@ -62,8 +62,8 @@ MOVER_ALONE = 0.15
 #: the adatom 0.457 and 0.528
 CUT_BARRIER, CUT_FORMATION = 0.024, 0.071
 #: largest change of a barrier that one more k-point along each axis was seen to make, eV: Cu(100), 3x3 for 2x2 of 3x3 cells;
-#: vacancies, 3x3x3 for 2x2x2 of 31 atoms, Cu 0.165, Al 0.015
-K_POINTS_OF_SLAB, K_POINTS_OF_BULK = 0.052, 0.165
+#: vacancies, 3x3x3 for 2x2x2 of 31 atoms, Cu 0.165, Al 0.015, of 26 atoms Mo 0.313, W 0.264
+K_POINTS_OF_SLAB, K_POINTS_OF_BULK = 0.052, 0.313
 
 
 @dataclass(frozen=True)

@@ -186,9 +186,9 @@ def barrier(start: Point, saddle: Point, hop_length: float, cut: bool = False, b
 
 
 def hump_above_middle(energies_eV: Mapping[float, float]) -> float:
-    """How far the highest relaxed image before the middle lies above the middle, eV; nan where none lies higher."""
-    higher = [e - energies_eV[0.5] for f, e in energies_eV.items() if 0 < f < 0.5 and e > energies_eV.get(0.5, math.inf)]
-    return max(higher, default=NAN)
+    """How far the highest relaxed image before the middle lies above the middle, 0 if none does, eV; nan where there are none."""
+    before = [e for f, e in energies_eV.items() if 0 < f < 0.5]
+    return max(0.0, max(before) - energies_eV[0.5]) if before and 0.5 in energies_eV else NAN
 
 
 def attempt(

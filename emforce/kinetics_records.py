@@ -181,7 +181,7 @@ def _details(
         "energies_as_relaxed": {"fraction": relaxed,
                                 "energy_eV": [item.energies_eV[f] - item.energies_eV[relaxed[0]] for f in relaxed]},
         "saddle": {
-            "found": f"{rate.saddle.unstable} imaginary modes, largest force {saddle.largest_force:.4f} eV/Å" + _crossed(height),
+            "found": f"{rate.saddle.unstable} imaginary modes, largest force {saddle.largest_force:.4f} eV/Å{_crossed(rate, height)}",
             "imaginary_modes": rate.saddle.unstable,
             "residual_force_eV_per_A": saddle.largest_force,
         },
@@ -199,9 +199,13 @@ def _details(
     return _no_nan(found)
 
 
-def _crossed(height: Barrier) -> str:
+def _crossed(rate: Attempt, height: Barrier) -> str:
+    if rate.crossing is None or rate.saddle.unstable:
+        return ""
+    across = f"; the softest mode across the middle, {rate.saddle.frequencies_THz[rate.crossing]:.2f} THz, is stable: "
     hump = height.parts.get("hump")
-    return "" if hump is None else f"; a minimum {hump:.4f} eV below the humps before and behind it, crossed through its plane"
+    what = "no image beside it lies higher" if hump is None else f"a minimum {hump:.4f} eV below the humps before and behind it"
+    return f"{across}{what}; crossed through its plane"
 
 
 def _no_nan(value: Any) -> Any:

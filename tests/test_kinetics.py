@@ -338,8 +338,10 @@ def test_no_imaginary_mode_is_recorded_with_what_was_found(square: KineticsHop, 
     assert "reaction_atoms" not in r.kinetics_details
 
 
-@pytest.mark.parametrize("depth, status", [(0.02, "ok"), (0.2, "failed"), (-0.1, "failed")])
-def test_a_shallow_minimum_in_the_middle_is_crossed(square: KineticsHop, tmp_path: Path, depth: float, status: str) -> None:
+@pytest.mark.parametrize("depth, status", [(0.02, "ok"), (-0.1, "ok"), (0.2, "failed"), (None, "failed")])
+def test_a_flat_top_is_crossed_through_its_plane(
+    square: KineticsHop, tmp_path: Path, depth: float | None, status: str
+) -> None:
     """The unstable mode of the saddle made softly stable: the same attempt frequency, and the barrier is that of the humps."""
     campaign = EMTCampaign(Store(tmp_path))
     (outcome,) = explore([square], campaign.store, campaign.compute)
@@ -352,16 +354,18 @@ def test_a_shallow_minimum_in_the_middle_is_crossed(square: KineticsHop, tmp_pat
         assert values[0] < 0 < values[1]
         flat[name] = matrix + (0.01 - values[0]) * np.outer(vectors[:, 0], vectors[:, 0])
     points = {**outcome.points, 0.5: replace(top, hessian=replace(top.hessian, **flat))}
-    energies = {0.0: 0.0, 0.25: 0.5 + depth, 0.375: 0.49, 0.5: 0.5}
+    energies = {0.0: 0.0, 0.5: 0.5} | ({} if depth is None else {0.25: 0.3, 0.375: 0.5 + depth})
     r = kinetics_record(replace(outcome, item=replace(square, energies_eV=energies), points=points))
     assert r.status == status, r.reason
     d = r.kinetics_details
-    if depth < 0:  # no hump was found: not a saddle
+    if depth is None:  # nothing is known of what lies beside the middle
         assert "0 at the saddle" in r.reason and "images between" in r.reason and math.isnan(r.nu0_THz)
         assert "hump" not in d["barrier_sigma_parts_eV"]
         return
     assert r.nu0_THz == pytest.approx(true.nu0_THz, rel=1e-9)
-    assert r.barrier_eV == pytest.approx(true.barrier_eV + depth) and d["barrier_sigma_parts_eV"]["hump"] == pytest.approx(depth)
+    hump = max(depth, 0.0)
+    assert r.barrier_eV == pytest.approx(true.barrier_eV + hump)
+    assert d["barrier_sigma_parts_eV"].get("hump", 0.0) == pytest.approx(hump)
     assert "crossed through its plane" in d["saddle"]["found"] and d["saddle"]["imaginary_modes"] == 0
     assert d["reaction_atoms"]["weight_mode"] == pytest.approx(true.kinetics_details["reaction_atoms"]["weight_mode"], abs=1e-9)
     assert ("depth of the minimum in the middle" in r.reason) == (status == "failed")

@@ -181,7 +181,8 @@ def _details(
         "energies_as_relaxed": {"fraction": relaxed,
                                 "energy_eV": [item.energies_eV[f] - item.energies_eV[relaxed[0]] for f in relaxed]},
         "saddle": {
-            "found": f"{rate.saddle.unstable} imaginary modes, largest force {saddle.largest_force:.4f} eV/Å{_crossed(rate, height)}",
+            "found": f"{rate.saddle.unstable} imaginary modes, largest force {saddle.largest_force:.4f} eV/Å"
+                     + _crossed(rate, height),
             "imaginary_modes": rate.saddle.unstable,
             "residual_force_eV_per_A": saddle.largest_force,
         },

@@ -8,7 +8,8 @@ over the same n atoms at both ends, the saddle's one unstable mode left out (the
 
 Where symmetry puts a plane across the middle of the hop and the top is flat there, or a shallow minimum between two humps, the
 rate through that plane is the same product without the softest mode that crosses it, stable as it may be: transition-state
-theory asks of the dividing surface that it parts the sites, not that the energy falls off on both sides. E_m is that of the humps.
+theory asks of the dividing surface that it parts the sites, not that the energy falls off on both sides. E_m is then that of
+the humps.
 Hessians in eV/Angstrom^2, masses in amu, frequencies in THz; a frequency below zero stands for an imaginary one,
 -sqrt(|omega^2|)/2 pi.
 """

@@ -44,8 +44,15 @@ def die(folder: str, name: str, times: int, number: int = signal.SIGKILL) -> Non
     (Path(folder) / name).write_text("lived")
 
 
+def note_pid(folder: str, name: str, pid: int) -> None:
+    """Write a process id, whole or not at all: a test may kill the writer at any moment and read the file."""
+    partial = Path(folder) / f".{name}.pid"
+    partial.write_text(str(pid))
+    os.replace(partial, partial.with_name(f"{name}.pid"))
+
+
 def sleep(folder: str, name: str, seconds: float = 300.0) -> None:
-    (Path(folder) / f"{name}.pid").write_text(str(os.getpid()))
+    note_pid(folder, name, os.getpid())
     time.sleep(seconds)
 
 
@@ -74,8 +81,8 @@ def start_child(folder: str) -> None:
     import subprocess
 
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
-    (Path(folder) / "child.pid").write_text(str(child.pid))
-    (Path(folder) / "step.pid").write_text(str(os.getpid()))
+    note_pid(folder, "child", child.pid)
+    note_pid(folder, "step", os.getpid())
     time.sleep(300)
 
 

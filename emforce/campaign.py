@@ -320,7 +320,7 @@ class _Account:
         """Into the journal, and for the next campaign."""
         root = self._store.root
         if failure is None:
-            self._journal.write({"event": "done", "step": name, "seconds": round(seconds, 3)})
+            self._journal.write({"event": "done", "step": name, "seconds": round(seconds, 6)})
             forget_failure(root, name)
             self._store.remove_partial(name)  # of a worker that was lost
             return

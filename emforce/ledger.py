@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -102,7 +101,9 @@ class Journal:
     """
 
     def __init__(self, root: Path, specs: Sequence[str]) -> None:
-        self.id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        now = time.time()
+        # the fraction of the second, so that names sort by time
+        self.id = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{int(now % 1 * 0x10000):04x}"
         self.owner = owner_of(os.getpid())
         self.folder = root / "campaigns"
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -150,6 +150,11 @@ class Attempt:
     crossing: int | None = None
 
     @property
+    def flat(self) -> bool:
+        """Whether the top is crossed through its plane, no mode being unstable."""
+        return self.crossing is not None and not self.saddle.unstable
+
+    @property
     def sigma(self) -> float:
         """Standard uncertainty, THz."""
         return _quadrature(self.parts)

@@ -74,13 +74,12 @@ def kinetics_record(outcome: Outcome) -> Record:
     cut, bulk = item.cut_layers > 0, item.bulk
     hump = hump_above_middle(item.energies_eV) if hop.symmetric else math.nan
     rate = attempt(start, saddle, item.shells, masses, hop.hop_vector, plane=not math.isnan(hump))
-    flat = rate.crossing is not None and not rate.saddle.unstable
-    height = barrier(start, saddle, length, cut, bulk, hump if flat else 0.0)
+    height = barrier(start, saddle, length, cut, bulk, hump if rate.flat else 0.0)
     back = None
     if 1.0 in points:
         back = barrier(points[1.0], saddle, length, cut, bulk), attempt(points[1.0], saddle, item.shells, masses, -hop.hop_vector)
     energy = formation(start, len(start.positions), len(hop.host_unit), outcome.energies, cut)
-    checks = _checks(outcome, height, rate, back, hump if flat else math.nan)
+    checks = _checks(outcome, height, rate, back, hump)
     broken = [c for c in checks if not c.passed]
     reason = "; ".join(x for x in (rate.reason, back[1].reason if back else "", *map(str, broken)) if x)
     entropy = Entropy() if outcome.whole is None else formation_entropy(*outcome.whole)
@@ -113,10 +112,10 @@ def _checks(
     outcome: Outcome, height: Barrier, rate: Attempt, back: tuple[Barrier, Attempt] | None, hump: float
 ) -> tuple[Check, ...]:
     points = outcome.points.values()
-    if math.isnan(hump):
-        kind = Check("imaginary modes at the saddle, off from one", abs(rate.saddle.unstable - 1), 0)
-    else:
+    if rate.flat:
         kind = Check("depth of the minimum in the middle", hump, MAX_HUMP, "<=", "eV")
+    else:
+        kind = Check("imaginary modes at the saddle, off from one", abs(rate.saddle.unstable - 1), 0)
     found = [
         kind,
         Check("imaginary modes at the start", rate.start.unstable, 0),
@@ -201,7 +200,7 @@ def _details(
 
 
 def _crossed(rate: Attempt, height: Barrier) -> str:
-    if rate.crossing is None or rate.saddle.unstable:
+    if rate.crossing is None or not rate.flat:
         return ""
     across = f"; the softest mode across the middle, {rate.saddle.frequencies_THz[rate.crossing]:.2f} THz, is stable: "
     hump = height.parts.get("hump")

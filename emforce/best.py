@@ -17,7 +17,7 @@ Published values take no part. The key `joined` of a row says which record each 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +86,15 @@ def vacancy_alone(row: Mapping[str, Any]) -> bool:
     return row["defect"] == "vacancy" and row["d0_m2_s"] is not None and row["formation_energy_eV"] is None
 
 
+def best_of_each(rows: Iterable[Document], group: Group) -> dict[tuple[str, ...], Document]:
+    """Of rows that hold a group of values, the best of each hop, by hop in the order in which these appear."""
+    best: dict[tuple[str, ...], Document] = {}
+    for row in rows:
+        hop = hop_of(row)
+        best[hop] = min(best.get(hop, row), row, key=lambda r: rank(r, group))
+    return best
+
+
 def best_rows(rows: Sequence[Document]) -> list[Document]:
     """One joined row per hop, in the order in which the hops appear; only served rows of hop averages are used."""
     hops: dict[tuple[str, ...], list[Document]] = {}
@@ -146,4 +155,4 @@ class Hops:
         return iter(self.rows)
 
 
-__all__ = ["GROUPS", "OF_DIFFUSION", "PRESETS", "Hops", "best_rows", "holds", "hop_of", "rank", "vacancy_alone"]
+__all__ = ["GROUPS", "OF_DIFFUSION", "PRESETS", "Hops", "best_of_each", "best_rows", "holds", "hop_of", "rank", "vacancy_alone"]

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from .best import hop_of, rank
+from .best import best_of_each
 from .keys import BY_NAME
 from .plot import _COLOURS, _STYLE, NothingToDraw, _figure, _legend_below, _title
 from .record import HOP_AVERAGE
@@ -35,10 +35,8 @@ def terms_figure(rows: Iterable[Document]) -> Figure:
     ------
     NothingToDraw : no such row
     """
-    best: dict[tuple[str, ...], Document] = {}
-    for row in rows:
-        if row["site"] == HOP_AVERAGE and (row.get("provenance") or {}).get("heat"):
-            best[hop_of(row)] = min(best.get(hop_of(row), row), row, key=lambda r: rank(r, "heat"))
+    best = best_of_each(
+        (row for row in rows if row["site"] == HOP_AVERAGE and (row.get("provenance") or {}).get("heat")), "heat")
     if not best:
         raise NothingToDraw("no terms of the heat of transport to draw: no hop average made by `emforce heat`")
     drawn = [best[hop] for hop in sorted(best)]

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import units
-from .best import best_rows, hop_of, rank, vacancy_alone
+from .best import best_of_each, best_rows, hop_of, vacancy_alone
 from .keys import BY_NAME
 from .materials import material
 from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _title
@@ -37,13 +37,12 @@ def path_figures(rows: Sequence[Document]) -> list[tuple[Figure, str]]:
     ------
     NothingToDraw : no hop with energies along it
     """
-    best: dict[tuple[str, ...], Document] = {}
-    for row in rows:
-        table = (row.get("kinetics_details") or {}).get("energies_along_hop")
-        if table and len(table["fraction"]) > 1 and row["barrier_eV"] is not None:
-            best[hop_of(row)] = min(best.get(hop_of(row), row), row, key=lambda r: rank(r, "kinetics"))
+    def has_path(row: Document) -> bool:
+        table = (row.get("kinetics_details") or {}).get("energies_along_hop") or {}
+        return len(table.get("fraction", ())) > 1 and row["barrier_eV"] is not None
+
     found = []
-    for hop, row in best.items():
+    for hop, row in best_of_each(filter(has_path, rows), "kinetics").items():
         stem = "-".join([KINDS["path"], *(str(row[name]) for name in ("metal", "facet", "hop", "species")), *hop[5:]])
         found.append((path_figure(row, [other for other in rows if hop_of(other) == hop]), re.sub(r"[^\w.-]+", "_", stem)))
     if not found:

@@ -107,7 +107,8 @@ def load_mover(step: Finished) -> EmbeddedMover:
 def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `response`: Z and its parts of every image, [force][field], null along an axis that was not computed.
 
-    The region ends at `radius` of the output, before the one asked for where the supercell is too small for that.
+    The region ends at `radius` of the output, before the one asked for where the supercell is too small for that. A response that
+    varies the radius has no images where it would end as the served one does.
     """
     laps = Laps()
     thin = load_matrices(needs["host"])
@@ -120,6 +121,8 @@ def response(inputs: Document, needs: Mapping[str, Finished], folder: Path, log:
     level = needs["tables"].values["fermi_energy"] + inputs.get("level", 0.0)
     x, y, z = inputs["mesh"]
     radius = usable_radius(movers, host, inputs["radius"])
+    if "served_radius" in inputs and usable_radius(movers, host, inputs["served_radius"]) == radius:
+        return {"omega": inputs["omega"], "fermi_energy": level, "radius": radius, "images": []}  # nothing is varied
     accuracy = Accuracy((x, y, z), radius, sigma=inputs["sigma"])
     if "explicit" in inputs:
         accuracy = replace(accuracy, explicit=int(inputs["explicit"]), path=FINE_PATH)

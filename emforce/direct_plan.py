@@ -74,7 +74,7 @@ def _variations(hop: DirectHop, settings: Direct) -> list[tuple[str, dict[str, f
     found: list[tuple[str, dict[str, float]]] = []
     smaller = [r for r in radii if r < radii[0]]  # the mover's step reaches no farther than the served radius
     if "region" in settings.vary and smaller:
-        found.append(("region", {"radius": max(smaller)}))
+        found.append(("region", {"radius": max(smaller), "served_radius": radii[0]}))
     if "frequencies" in settings.vary:
         found.append(("frequencies", {"explicit": 8}))
     if "fermi_energy" in settings.vary:
@@ -107,7 +107,7 @@ def _response(
         "sigma": hop.embedding["sigmas"][0],
         "orbitals": "carry the host's couplings over the edge",
     } | dict(change) | dict(more or {})
-    words = ", ".join(f"{name} {value:g}" for name, value in change.items() if name != "omega")
+    words = ", ".join(f"{name} {value:g}" for name, value in change.items() if name not in ("omega", "served_radius"))
     title = f"{hop.title} response at {inputs['omega']:g} eV" + (f", {words}" if words else "")
     return Step("response", title, inputs, needs, seconds=15.0 * len(hop.images), resources="embedding")
 

@@ -12,7 +12,7 @@ from response_models import LocalDefect, random_defect, two_centre_connection
 from test_perturbation import DELTA, MODEL, Crystal, Supercell, relabelled, slab, with_adatom
 
 from emforce.errors import EmforceError, InputError
-from emforce.physics.carried import carried, orbital_change, usable_radius
+from emforce.physics.carried import carried, least_eigenvalue, orbital_change, usable_radius
 from emforce.physics.direct import Accuracy, direct_response, embedded_mover, embedded_responses, split
 from emforce.physics.direct_embedding import EmbeddedMover, Host
 from emforce.physics.lcao import LCAOMatrices
@@ -313,6 +313,16 @@ def _spoilt(mover: EmbeddedMover, shell: int) -> tuple[EmbeddedMover, float]:
     block = slice(int(starts[site]), int(starts[site + 1]))
     ds[block, block] -= 3 * np.eye(block.stop - block.start)
     return replace(mover, perturbation=replace(p, ds=ds)), float(p.site_distance[site])
+
+
+@pytest.mark.parametrize("n", [5, 200])
+def test_least_eigenvalue_of_an_overlap(n: int) -> None:
+    rng = np.random.default_rng(n)
+    turn = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    e = np.concatenate([[3e-4], rng.uniform(3.3e-4, 5.0, n - 1)])
+    assert least_eigenvalue((turn * e) @ turn.T) == pytest.approx(3e-4, rel=1e-8)
+    with pytest.raises(np.linalg.LinAlgError):
+        least_eigenvalue((turn * (e - 4e-4)) @ turn.T)
 
 
 def test_a_region_ends_before_its_overlap_is_not_positive_definite() -> None:

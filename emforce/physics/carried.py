@@ -28,6 +28,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import scipy.linalg
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from emforce.errors import EmforceError
 from emforce.physics.direct_embedding import EmbeddedMover, Host, Region, embedded_region, host_dipoles
@@ -38,6 +40,8 @@ from emforce.physics.wind import region
 
 #: least eigenvalue of S' on a region, as a share of the host's on the same sites
 LEAST_SHARE = 0.2
+#: matrices smaller than this are diagonalised as a whole
+_SMALL = 32
 
 
 def orbital_change(s0: Floats, s: Floats, other: bool = False) -> Floats:
@@ -129,7 +133,26 @@ def _is_safe(mover: EmbeddedMover, host: Host, radius: float) -> bool:
     r = embedded_region(mover, host, radius)
     _, s0 = host_matrix(host.matrices, _kept_sites(r, len(kept)))
     s = _larger(s0, len(r.pick)) + mover.perturbation.ds[np.ix_(r.pick, r.pick)]
-    return bool(np.linalg.eigvalsh(s)[0] >= LEAST_SHARE * np.linalg.eigvalsh(s0)[0])
+    try:
+        scipy.linalg.cholesky(s - LEAST_SHARE * least_eigenvalue(s0) * np.eye(len(s)), lower=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def least_eigenvalue(s: Floats) -> float:
+    """Smallest eigenvalue of a symmetric positive definite matrix (n, n), by Lanczos steps with its inverse.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError where it is not positive definite
+    """
+    factor = scipy.linalg.cho_factor(s, lower=True, check_finite=False)
+    if len(s) < _SMALL:
+        return float(np.linalg.eigvalsh(s)[0])
+    inverse = LinearOperator(s.shape, matvec=lambda x: scipy.linalg.cho_solve(factor, x, check_finite=False), dtype=float)
+    start = np.linspace(1.0, 2.0, len(s))  # the same each time, so that a result is
+    return float(1 / eigsh(inverse, k=1, v0=start, tol=1e-10, return_eigenvectors=False)[0])
 
 
 def _kept_sites(r: Region, count: int) -> RegionSites:
@@ -149,4 +172,4 @@ def _between(s: Floats, x: Floats) -> Floats:
     return np.asarray(0.5 * s * (x[:, None] + x[None, :]))
 
 
-__all__ = ["carried", "orbital_change", "usable_radius"]
+__all__ = ["carried", "least_eigenvalue", "orbital_change", "usable_radius"]

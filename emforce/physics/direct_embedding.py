@@ -21,6 +21,7 @@ import scipy.linalg
 from emforce.errors import InputError
 from emforce.physics.embedding import NEW_ORBITAL_ENERGY, RegionSites, site_orbitals, site_translations
 from emforce.physics.fermi import gaussian_green, half_mesh
+from emforce.physics.lattice_sum import LatticeSum
 from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import BlochSums, Connection
@@ -135,33 +136,34 @@ def host_kernels(
     """
     matrices, m = host.matrices, len(orbitals)
     k_points = half_mesh(mesh)
-    sums = BlochSums.of(matrices)
+    bloch, lattice = BlochSums.of(matrices), LatticeSum(k_points, R)
     minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
     g = np.zeros((len(pairs), 2, len(R), m * m), complex)
     k = np.zeros((len(pairs), len(host.axes), 2, len(R), m * m), complex)
-    size = max(1, _BLOCK_BYTES // (16 * max(matrices.n**2 * (2 + 3 * len(host.axes)), len(R))))
-    for start in range(0, len(k_points), size):
-        part = k_points[start : start + size]
+    size = max(1, _BLOCK_BYTES // (16 * matrices.n**2 * (2 + 3 * len(host.axes))))
+    for block in lattice.blocks(size):
+        part = k_points[block]
         e, c = eigenstates(*matrices.at(part))
         cd = c.conj().swapaxes(1, 2)
-        vertices = [[cd @ v @ c for v in _vertex(host, sums, part, axis)] for axis in host.axes]
-        phase = np.exp(-2j * np.pi * (R @ part.T))
+        vertices = [[cd @ v @ c for v in _vertex(host, bloch, part, axis)] for axis in host.axes]
         kept, kept_dagger = c[:, orbitals, :], cd[:, :, orbitals]
         for p, energies in enumerate(pairs):
             poles = [averaged_poles(z - e, sigma) for z in energies]
             for i in (0, 1):
-                g[p, i] += phase @ ((kept * poles[i][:, None, :]) @ kept_dagger).reshape(len(part), -1)
+                lattice.add(g[p, i], block, (kept * poles[i][:, None, :]) @ kept_dagger)
             omega = (energies[1] - energies[0]) / 1j
+            half = 0.5j * omega
+            left, right = poles[0][:, :, None], poles[1][:, None, :]
+            apart = 1 / (e[:, :, None] - e[:, None, :] + 2 * half)
+            # A_k at the pole of each of the two: x is e_n + half there, and e_m - half
+            by_h = (left - right) * apart
+            by_s = ((e + half)[:, :, None] * left - (e - half)[:, None, :] * right) * apart
             for axis, (v_h, v_s, v_d) in enumerate(vertices):
-                for i, sign in enumerate((1, -1)):
-                    half = 0.5j * sign * omega
-                    apart = e[:, :, None] - e[:, None, :] + 2 * half
-                    # A_k at the pole of each of the two: x is e_n + half there, and e_m - half
-                    left, right = poles[i][:, :, None], poles[1 - i][:, None, :]
-                    y = (v_h + sign * omega * v_d) * (left - right)
-                    y -= v_s * ((e[:, :, None] + half) * left - (e[:, None, :] - half) * right)
-                    y /= apart
-                    k[p, axis, i] += phase @ (kept @ y @ kept_dagger).reshape(len(part), -1)
+                y = (v_h + omega * v_d) * by_h - v_s * by_s
+                lattice.add(k[p, axis, 0], block, kept @ y @ kept_dagger)
+                # the other order of the energies turns the two factors over
+                y = (v_h - omega * v_d) * by_h.swapaxes(1, 2) - v_s * by_s.swapaxes(1, 2)
+                lattice.add(k[p, axis, 1], block, kept @ y @ kept_dagger)
     shape, total = (len(R), m, m), int(np.prod(mesh))
     return [
         HostKernel(
@@ -301,9 +303,12 @@ def pair_term(mover: EmbeddedMover, host: Host, table: HostKernel, weights: Comp
     new = np.arange(len(r.pick) - r.new, len(r.pick))
     factors, condition = [], 0.0
     for t, energy in zip(g, z, strict=True):
-        w = dh - energy * ds
-        w[new, new] -= NEW_ORBITAL_ENERGY
-        matrix = np.eye(len(t)) - t @ w
+        # in `carried` orbitals dS is the block of the new ones alone: the product with the real dH is most of the work
+        tw = t.real @ dh + 1j * (t.imag @ dh)
+        changed = np.flatnonzero(ds.any(axis=0))
+        tw[:, changed] -= energy * (t @ ds[:, changed])
+        tw[:, new] -= NEW_ORBITAL_ENERGY * t[:, new]
+        matrix = np.eye(len(t)) - tw
         lu = scipy.linalg.lu_factor(matrix, check_finite=False)
         gecon = scipy.linalg.get_lapack_funcs("gecon", (lu[0],))
         condition = max(condition, float(1 / max(gecon(lu[0], np.abs(matrix).sum(axis=0).max())[0], 1e-300)))

@@ -89,12 +89,16 @@ def remove_orbitals(g: Complexes, b: Complexes, removed: Ints) -> tuple[Complexe
     """
     if len(removed) == 0:
         return g, b
-    keep = np.setdiff1d(np.arange(len(g)), removed)
-    g_kv = g[np.ix_(keep, removed)]
-    ratio = np.linalg.solve(g[np.ix_(removed, removed)].T, g_kv.T).T  # G_DV G_VV^-1
-    g_out = g[np.ix_(keep, keep)] - ratio @ g[np.ix_(removed, keep)]
-    half = b[:, keep, :] - ratio @ b[:, removed, :]  # T B, with T = [1, -ratio]: never as a full matrix product
-    return g_out, half[:, :, keep] - half[:, :, removed] @ ratio.conj().T
+    keep: Ints | slice = np.setdiff1d(np.arange(len(g)), removed)
+    gone: Ints | slice = removed
+    first = len(g) - len(removed)
+    if np.array_equal(removed, np.arange(first, len(g))):
+        keep, gone = slice(first), slice(first, None)  # the usual case, without copies of b
+    ratio = np.linalg.solve(g[gone][:, gone].T, g[keep][:, gone].T).T  # G_DV G_VV^-1
+    g_out = g[keep][:, keep] - ratio @ g[gone][:, keep]
+    # T B T^dagger, with T = [1, -ratio]: never as a full matrix product
+    right = (b[:, keep][:, :, gone] - ratio @ b[:, gone][:, :, gone]) @ ratio.conj().T
+    return g_out, b[:, keep][:, :, keep] - ratio @ b[:, gone][:, :, keep] - right
 
 
 def add_decoupled(g: Complexes, b: Complexes, count: int, level: float = NEW_ORBITAL_ENERGY) -> tuple[Complexes, Complexes]:
@@ -153,7 +157,7 @@ def traces(g: Complexes, b: Complexes, w: Complexes | Floats, forces: Floats) ->
 
 def _factors(g: Complexes, w: Complexes | Floats) -> tuple[tuple[Complexes, Ints], float]:
     """LU factors of 1 - G0 W and its condition number."""
-    a = np.eye(len(g)) - g @ w
+    a = np.eye(len(g)) - (g @ w if np.iscomplexobj(w) else g.real @ w + 1j * (g.imag @ w))
     lu = scipy.linalg.lu_factor(a)
     norm = np.abs(a).sum(axis=0).max()
     gecon = scipy.linalg.get_lapack_funcs("gecon", (lu[0],))

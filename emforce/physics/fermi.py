@@ -22,6 +22,7 @@ from scipy.optimize import brentq
 from scipy.special import erfc, wofz
 
 from emforce.errors import ConvergenceError, InputError
+from emforce.physics.lattice_sum import LatticeSum
 from emforce.physics.lcao import (
     Bloch,
     Complexes,
@@ -64,9 +65,13 @@ def half_mesh(mesh: tuple[int, int, int]) -> Floats:
     return (np.array(list(np.ndindex(*half))) + shift) / np.array(mesh)
 
 
-def _blocks(k: Floats, matrices: Bloch, translations: int = 0) -> Iterator[Floats]:
-    """Parts of k for which one complex matrix, or one Bloch phase per translation, fits into _BLOCK_BYTES."""
-    size = max(1, _BLOCK_BYTES // (16 * max(matrices.n**2, len(matrices.R), translations)))
+def _block_size(matrices: Bloch) -> int:
+    """Number of k-points for which one complex matrix, or one Bloch phase per translation, fits into _BLOCK_BYTES."""
+    return max(1, _BLOCK_BYTES // (16 * max(matrices.n**2, len(matrices.R))))
+
+
+def _blocks(k: Floats, matrices: Bloch) -> Iterator[Floats]:
+    size = _block_size(matrices)
     for start in range(0, len(k), size):
         yield k[start : start + size]
 
@@ -251,6 +256,7 @@ def host_tables(
     odd, B(R) = P(R) - P(-R)^T. B is Hermitian in (0, R) and purely odd, which is checked by a test.
     """
     k = half_mesh(mesh)
+    sums = LatticeSum(k, R)
     total = int(np.prod(mesh))
     m = len(orbitals)
     # no velocity across a slab: all of its translations lie in the plane
@@ -259,25 +265,25 @@ def host_tables(
     wanted = [energies if i == 0 or check_at is None else energies[[check_at]] for i in range(len(sigmas))]
     g = [np.zeros((len(at), len(R), m * m), complex) for at in wanted]
     b = [np.zeros((len(at), 3, len(R), m * m), complex) for at in wanted]
-    for part in _blocks(k, matrices, len(R)):
+    for block in sums.blocks(_block_size(matrices)):
+        part = k[block]
         e, c = eigenstates(*matrices.at(part))
         # only states near some energy carry current there: their velocities are enough
         current_states = np.flatnonzero((np.abs(e[..., None] - energies) < _REACH * max(sigmas)).any(axis=(0, 2)))
         c_near, e_near = c[:, :, current_states], e[:, current_states]
         v = {axis: velocities(c_near, e_near, *matrices.gradient(part, axis)) for axis in axes}
-        phase = np.exp(-2j * np.pi * (R @ part.T))
         kept = c[:, orbitals, :]
         kept_dagger = kept.conj().swapaxes(1, 2)
         for i, sigma in enumerate(sigmas):
             for j, energy in enumerate(wanted[i]):
                 green = (kept * gaussian_green(energy - e, sigma)[:, None, :]) @ kept_dagger
-                g[i][j] += phase @ green.reshape(len(part), -1)
+                sums.add(g[i][j], block, green)
                 near = np.flatnonzero((np.abs(energy - e_near) < _REACH * sigma).any(axis=0))
                 delta = 2 * gaussian(energy - e_near[:, near], sigma)
                 left, right = kept[:, :, current_states[near]], kept_dagger[:, current_states[near], :]
                 for axis in axes:
                     current = (left * (delta * v[axis][:, near])[:, None, :]) @ right
-                    b[i][j, axis] += phase @ current.reshape(len(part), -1)
+                    sums.add(b[i][j, axis], block, current)
     found = []
     for sigma, at, half_g, half_b in zip(sigmas, wanted, g, b, strict=True):
         green, current = half_g.reshape(-1, len(R), m, m), half_b.reshape(-1, 3, len(R), m, m)

@@ -12,6 +12,7 @@ same Z when d is taken from there, and the host's own A_k then needs no change f
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from emforce.physics.lattice_sum import LatticeSum
 from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import BlochSums, Connection
+from emforce.physics.primitive import Folding, folding
 from emforce.physics.wind import region
 
 #: meshes of the pairs that an average of width sigma takes beside the first, as shares of the first's
@@ -134,23 +136,25 @@ def host_kernels(
     omega, K(R; z1, z2) = P(R; z1, z2) - P(-R; z2, z1)^T. The error of a mesh with N points along a direction falls as
     exp(-N a |Im z|/v), v the velocity.
     """
-    matrices, m = host.matrices, len(orbitals)
-    k_points = half_mesh(mesh)
-    bloch, lattice = BlochSums.of(matrices), LatticeSum(k_points, R)
+    folded = folding(host.matrices, *((host.connection.R, host.connection.d[axis]) for axis in host.axes))
+    own, kept_orbitals = _primitive(host, folded), folded.needed(orbitals)
+    rho, place = folded.translations(R)
+    m, k_points = len(kept_orbitals), half_mesh(mesh)
+    bloch, lattice = BlochSums.of(own.matrices), LatticeSum(k_points, rho)
     minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
-    g = np.zeros((len(pairs), 2, len(R), m * m), complex)
-    k = np.zeros((len(pairs), len(host.axes), 2, len(R), m * m), complex)
-    size = max(1, _BLOCK_BYTES // (16 * matrices.n**2 * (2 + 3 * len(host.axes))))
-    for block in lattice.blocks(size):
-        part = k_points[block]
-        e, c = eigenstates(*matrices.at(part))
+    g = np.zeros((len(pairs), 2, len(rho), m * m), complex)
+    k = np.zeros((len(pairs), len(host.axes), 2, len(rho), m * m), complex)
+    size = max(1, _BLOCK_BYTES // (16 * own.matrices.n**2 * (2 + 3 * len(host.axes))))
+    for block, shift in itertools.product(lattice.blocks(size), folded.shifts):
+        part = folded.k(k_points[block], shift)
+        e, c = eigenstates(*own.matrices.at(part))
         cd = c.conj().swapaxes(1, 2)
-        vertices = [[cd @ v @ c for v in _vertex(host, bloch, part, axis)] for axis in host.axes]
-        kept, kept_dagger = c[:, orbitals, :], cd[:, :, orbitals]
+        vertices = [[cd @ v @ c for v in _vertex(own, bloch, part, axis)] for axis in host.axes]
+        kept, kept_dagger = c[:, kept_orbitals, :], cd[:, :, kept_orbitals]
         for p, energies in enumerate(pairs):
             poles = [averaged_poles(z - e, sigma) for z in energies]
             for i in (0, 1):
-                lattice.add(g[p, i], block, (kept * poles[i][:, None, :]) @ kept_dagger)
+                lattice.add(g[p, i], block, (kept * poles[i][:, None, :]) @ kept_dagger, shift)
             omega = (energies[1] - energies[0]) / 1j
             half = 0.5j * omega
             left, right = poles[0][:, :, None], poles[1][:, None, :]
@@ -160,19 +164,28 @@ def host_kernels(
             by_s = ((e + half)[:, :, None] * left - (e - half)[:, None, :] * right) * apart
             for axis, (v_h, v_s, v_d) in enumerate(vertices):
                 y = (v_h + omega * v_d) * by_h - v_s * by_s
-                lattice.add(k[p, axis, 0], block, kept @ y @ kept_dagger)
+                lattice.add(k[p, axis, 0], block, kept @ y @ kept_dagger, shift)
                 # the other order of the energies turns the two factors over
                 y = (v_h - omega * v_d) * by_h.swapaxes(1, 2) - v_s * by_s.swapaxes(1, 2)
-                lattice.add(k[p, axis, 1], block, kept @ y @ kept_dagger)
-    shape, total = (len(R), m, m), int(np.prod(mesh))
+                lattice.add(k[p, axis, 1], block, kept @ y @ kept_dagger, shift)
+    total = int(np.prod(mesh))
+    g = folded.whole(g.reshape(*g.shape[:-1], m, m), place, orbitals)
+    k = folded.whole(k.reshape(*k.shape[:-1], m, m), place, orbitals)
     return [
-        HostKernel(
-            pairs[p], R, np.array(orbitals), host.axes,
-            _with_reverse(g[p].reshape(2, *shape), g[p].reshape(2, *shape), minus) / total,
-            _with_reverse(k[p, :, 0].reshape(-1, *shape), -k[p, :, 1].reshape(-1, *shape), minus) / total,
-        )
+        HostKernel(pairs[p], R, np.array(orbitals), host.axes, _with_reverse(g[p], g[p], minus) / total,
+                   _with_reverse(k[p, :, 0], -k[p, :, 1], minus) / total)
         for p in range(len(pairs))
     ]
+
+
+def _primitive(host: Host, folded: Folding) -> Host:
+    """The host in its primitive cell."""
+    if folded.count == 1:
+        return host
+    c, made = host.connection, folded.matrices(host.matrices)
+    R, s = folded.table(c.R, c.s)
+    d = np.array([folded.table(c.R, table)[1] for table in c.d])
+    return Host(made, Connection(made.cell, made.positions, made.orbitals, R, s, d), host.axes)
 
 
 def _with_reverse(a: Complexes, b: Complexes, minus: Ints) -> Complexes:

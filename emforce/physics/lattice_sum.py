@@ -23,17 +23,17 @@ class LatticeSum:
     Parameters
     ----------
     k : (nk, 3) fractional points of a full product mesh, last axis fastest, as `half_mesh` gives them
-    R : (nR, 3) lattice translations
+    R : (nR, 3) translations, whole numbers or not
     """
 
-    def __init__(self, k: Floats, R: Ints) -> None:
+    def __init__(self, k: Floats, R: Floats | Ints) -> None:
         counts = [len(np.unique(np.round(k[:, axis], 12))) for axis in range(3)]
         if int(np.prod(counts)) != len(k):
             raise InputError("k", f"{len(k)} points", f"a product mesh of {' x '.join(map(str, counts))} points")
         self._axis = max((axis for axis in range(3) if counts[axis] > 1), default=2)
         self._k, self._R, self._length = k, R, counts[self._axis]
         along, self._which = np.unique(R[:, self._axis], return_inverse=True)
-        self._inner = np.exp(-2j * np.pi * np.outer(along, k[: self._length, self._axis]))
+        self._along = along
         self._across = [axis for axis in range(3) if axis != self._axis]
 
     def blocks(self, size: int) -> Iterator[slice]:
@@ -42,11 +42,13 @@ class LatticeSum:
         for start in range(0, len(self._k), step):
             yield slice(start, min(start + step, len(self._k)))
 
-    def add(self, out: Complexes, block: slice, a: Complexes) -> None:
-        """Add the share of a block: out (nR, m) takes the sum over the block of exp(-2 pi i k.R) a (nb, m)."""
-        first = self._k[block][:: self._length]
-        lines = self._inner @ a.reshape(len(first), self._length, -1)  # (lines, along, m)
-        for number in range(len(self._inner)):
+    def add(self, out: Complexes, block: slice, a: Complexes, shift: Ints | tuple[int, int, int] = (0, 0, 0)) -> None:
+        """Add the share of a block: out (nR, m) takes the sum over the block of exp(-2 pi i (k + shift).R) a (nb, m)."""
+        k = self._k[block] + np.asarray(shift)
+        first = k[:: self._length]
+        inner = np.exp(-2j * np.pi * np.outer(self._along, k[: self._length, self._axis]))
+        lines = inner @ a.reshape(len(first), self._length, -1)  # (lines, along, m)
+        for number in range(len(inner)):
             rows = np.flatnonzero(self._which == number)
             phase = np.exp(-2j * np.pi * (self._R[rows][:, self._across] @ first[:, self._across].T))
             out[rows] += phase @ lines[:, number]

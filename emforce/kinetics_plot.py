@@ -58,18 +58,26 @@ def path_figure(row: Document, sites: Sequence[Document]) -> Figure:
     row : the kinetics of a hop, with energies along it
     sites : rows of the same hop; those at a site and with K are drawn, the newest of each site
 
-    The second half of a hop whose ends are alike mirrors the first one; mirrored points are open.
+    The second half of a hop whose ends are alike mirrors the first one; mirrored points are open. Where images between the
+    stationary points were relaxed, the energies of all images in the local basis stand beside those that are served.
     """
     x, energy = _served_energies(row)
+    images = _images_between(row)
     mirrored = float(x.max()) <= 0.5 + 1e-9
     wind = {other["fraction"]: other for other in sites
             if other["site"] != HOP_AVERAGE and other["k_wind_uohm_cm"] is not None and other["fraction"] is not None}
     note = " Open: mirrored." if mirrored else ""
+    note += " Grey: all relaxed images in the local basis, without corrections." if images else ""
     lead = (f"{_title(row['metal'], row['facet'])}, {row['species']} {row['defect']}, {row['hop']}. "
             f"E_m = {row['barrier_eV']:.3f} ± {row['barrier_sigma_eV']:.3f} eV.{note} Lines guide the eye, level at stationary "
             "points. Force: > 0 along the electric field, against the electrons (upwind).")  # fmt: skip
     with mpl.rc_context(_STYLE):
         figure, (left, right) = _figure(2, [row, *wind.values()], lead)
+        if images:
+            left.plot(*images, color="0.55", marker="D", markersize=4, linestyle="none", zorder=1)
+            if mirrored:
+                left.plot(1 - images[0], images[1], color="0.55", marker="D", markersize=4, markerfacecolor="white",
+                          linestyle="none", zorder=0)  # fmt: skip
         _curve(left, x, energy, mirrored, _COLOURS[0])
         sigma = 1e3 * (row["barrier_sigma_eV"] or 0.0)
         saddle = float(np.interp(0.5, x, energy))
@@ -101,6 +109,15 @@ def _served_energies(row: Document) -> tuple[np.ndarray, np.ndarray]:
     if back:
         points[1.0] = points[0.5] - float(back["barrier_eV"])
     return np.array(list(points)), 1e3 * np.array(list(points.values()))
+
+
+def _images_between(row: Document) -> tuple[np.ndarray, np.ndarray] | None:
+    """Fractions and energies (meV) of all images in the local basis, if there are some between the stationary points."""
+    table = row["kinetics_details"].get("energies_as_relaxed") or {}
+    x, energy = (np.array(table.get(name, ()), float) for name in ("fraction", "energy_eV"))
+    if not ((x > 1e-9) & (x < 1 - 1e-9) & (np.abs(x - 0.5) > 1e-9)).any():
+        return None
+    return x, 1e3 * (energy - energy[0])
 
 
 def _curve(axis: Any, x: np.ndarray, energy: np.ndarray, mirrored: bool, colour: str) -> None:

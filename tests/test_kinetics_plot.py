@@ -84,6 +84,22 @@ def test_path_has_the_barriers_as_served(location):
     np.testing.assert_allclose(sorted(map(tuple, points)), [(0, 0), (0.5, 550), (1, 100)], atol=1e-9)
 
 
+def test_path_shows_images_between_in_the_local_basis(location):
+    with Database(location) as database:
+        images = {"fraction": [0.0, 0.25, 0.375, 0.5], "energy_eV": [-7.0, -6.8, -6.55, -6.6]}
+        stationary = {"fraction": [0.0, 0.5], "energy_eV": [0.0, 0.4]}
+        details = {"energies_along_hop": stationary, "energies_as_relaxed": images}
+        database.add(kinetics(spec="flat", facet="110", kinetics_details=details))
+    found = kinetics_plot.path_figures(read(location)[0])
+    figure, _ = next(item for item in found if "110" in item[1])
+    points = np.concatenate([line.get_xydata() for line in figure.axes[0].lines if line.get_marker() == "D"])
+    expected = [(0, 0), (0.25, 200), (0.375, 450), (0.5, 400), (0.5, 400), (0.625, 450), (0.75, 200), (1, 0)]
+    np.testing.assert_allclose(sorted(map(tuple, points)), expected, atol=1e-9)
+    assert "local basis" in caption(figure)
+    other, _ = next(item for item in found if "110" not in item[1])
+    assert "local basis" not in caption(other)
+
+
 def test_path_without_wind_says_so(location):
     rows = [row for row in read(location)[0] if row["k_wind_uohm_cm"] is None]
     ((figure, _),) = kinetics_plot.path_figures(rows)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from emforce.errors import InputError
-from emforce.physics.fermi import HostTables, band_energies, fermi_energy, half_mesh, host_tables
+from emforce.physics.fermi import HostTables, host_tables, level_on_mesh
 from emforce.physics.lcao import Floats, Ints, LCAOMatrices
 from emforce.physics.perturbation import DefectGeometry, Perturbation, perturbation
 from emforce.physics.wind import wind
@@ -132,13 +132,12 @@ def load_tables(step: Finished) -> list[HostTables]:
 
 
 def tables(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
-    """Run the step `tables`: E_F on a mesh of a quarter of the points per axis, and the tables relative to it."""
+    """Run the step `tables`: E_F on the mesh, of a slab on half of its points per axis, and the tables relative to it."""
     laps = Laps()
     matrices = load_matrices(needs["host"])
     mesh = tuple(inputs["mesh"])
-    coarse = [max(2 * round(n / 4), 2) if n > 1 else 1 for n in mesh]
-    bands = band_energies(matrices, half_mesh((coarse[0], coarse[1], coarse[2])))
-    level = fermi_energy(bands, needs["host"].values["electrons"], inputs["sigmas"][0])
+    points = mesh if min(mesh) > 1 else [max(2 * round(n / 4), 2) if n > 1 else 1 for n in mesh]
+    level = level_on_mesh(matrices, (points[0], points[1], points[2]), needs["host"].values["electrons"], inputs["sigmas"][0])
     laps.end("fermi_energy")
     relative = np.array(inputs["energies"])
     kept = np.concatenate([np.arange(matrices.offsets[a], matrices.offsets[a + 1]) for a in inputs["atoms"]])

@@ -303,15 +303,17 @@ def tables_step(flat: Hop, wanted: Document, host: Step, geometries: Sequence[De
     cells = [tuple(int(x) for x in r) for g in geometries
              for r in region_translations(g, len(flat.host_unit), max(wanted["radii"]))]
     orbitals = 17 * len(host.inputs["atoms"]["symbols"])
-    # a cell of several primitive ones; tables made before had the velocities of its mixed states
-    folded = {"states": "of the primitive cell"} if flat.spec.facet == "bulk" and len(flat.host_unit) > 1 else {}
+    # tables of bulk hosts made before had E_F of half as many points, and in cells of several primitive ones the velocities of
+    # states that mix
+    changed = flat.spec.facet == "bulk" or flat.spec.kind == "files"
+    marked = {"states": "of the primitive cell, E_F of the whole mesh"} if changed else {}
     return Step("tables", f"{title_of(flat)} Green functions of {wanted['name']}", {
         "mesh": wanted["mesh"],
         "sigmas": wanted["sigmas"],
         "energies": wanted["energies"],
         "atoms": sorted(set(wanted["atoms"])),
         "translations": [list(r) for r in sorted(set(cells))],
-    } | folded, {"host": host}, seconds=5e-9 * float(np.prod(wanted["mesh"])) * orbitals**3 / 2, resources="embedding")
+    } | marked, {"host": host}, seconds=5e-9 * float(np.prod(wanted["mesh"])) * orbitals**3 / 2, resources="embedding")
 
 
 def _embeddings(hop: Hop, flat: Hop, settings: Settings, needs: dict[str, Step]) -> list[Document]:

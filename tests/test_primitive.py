@@ -8,7 +8,7 @@ from models import simple_cubic
 from response_models import hermitian
 
 from emforce.physics.direct_embedding import Host, host_kernels
-from emforce.physics.fermi import gaussian, gaussian_green, host_tables
+from emforce.physics.fermi import gaussian, gaussian_green, host_tables, level_on_mesh
 from emforce.physics.lcao import LCAOMatrices, eigenstates, eigenvalues, velocities
 from emforce.physics.position import Connection
 from emforce.physics.primitive import folding
@@ -151,3 +151,7 @@ def test_degenerate_states_of_a_large_cell_do_not_mix_their_velocities():
     at = pairs_of(cells, vectors, R_WANTED, near)
     assert np.abs(wide.b).max() > 0.01
     assert found.b == pytest.approx(wide.b[:, :, at, 0, 0], abs=1e-11)
+    level = level_on_mesh(small, (8, 8, 6), 0.7, SIGMA)
+    assert level_on_mesh(large, (4, 4, 6), 4 * 0.7, SIGMA) == pytest.approx(level, abs=1e-9)
+    # simple cubic, hopping 1, half filled: E_F is the middle of the band
+    assert level_on_mesh(small, (8, 8, 6), 1.0, SIGMA) == pytest.approx(0.0, abs=1e-9)

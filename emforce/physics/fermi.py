@@ -126,6 +126,14 @@ def band_energies(matrices: Bloch, k: Floats) -> Floats:
     return np.concatenate([eigenvalues(*matrices.at(part)) for part in _blocks(k, matrices)])
 
 
+def level_on_mesh(matrices: LCAOMatrices, mesh: tuple[int, int, int], electrons: float, sigma: float) -> float:
+    """E_F of a host (eV) on a shifted mesh, from the bands of its primitive cell."""
+    folded = folding(matrices)
+    own, k = folded.matrices(matrices), half_mesh(mesh)
+    bands = [band_energies(own, folded.k(k, shift)) for shift in folded.shifts]
+    return fermi_energy(np.concatenate(bands, axis=1), electrons, sigma)
+
+
 def bands_and_velocities(matrices: Bloch, k: Floats) -> tuple[Floats, Floats]:
     """Energies (nk, n), eV, and velocities (3, nk, n), eV A, at fractional k-points."""
     energies, speeds = [], []

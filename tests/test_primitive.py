@@ -60,6 +60,7 @@ def supercell(cell: np.ndarray, orbitals: tuple[int, ...], vectors: np.ndarray):
 CASES = {
     "fcc in its cubic cell": (FCC, (2,), np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1]])),
     "two atoms, twice": (SKEW, (2, 1), np.diag([1, 2, 1])),
+    "three in a row": (SKEW, (2, 1), np.diag([3, 1, 1])),
     "two atoms, three times": (SKEW, (1, 2), np.array([[1, 1, 0], [0, 3, 0], [0, 0, 1]])),
 }
 
@@ -101,8 +102,10 @@ R_WANTED = np.array([(0, 0, 0), (0, 1, 0), (0, -1, 0), (1, 0, -1), (-1, 0, 1)])
 ENERGIES, SIGMA = np.array([-0.3, 0.2]), 0.4
 
 
-def test_tables_are_those_of_the_primitive_cell():
-    name, mesh, small_mesh = "two atoms, twice", (6, 4, 5), (6, 8, 5)
+@pytest.mark.parametrize(("name", "mesh", "small_mesh"), [
+    ("two atoms, twice", (6, 4, 5), (6, 8, 5)), ("three in a row", (2, 3, 5), (6, 3, 5)),
+])
+def test_tables_are_those_of_the_primitive_cell(name, mesh, small_mesh):
     (small, one), (large, two), cells = supercell(*CASES[name])
     n, vectors = small.n, CASES[name][2]
     near = (R_WANTED[:, None, None] @ vectors + cells[None, None] - cells[None, :, None]).reshape(-1, 3)

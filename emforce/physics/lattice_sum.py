@@ -32,8 +32,8 @@ class LatticeSum:
             raise InputError("k", f"{len(k)} points", f"a product mesh of {' x '.join(map(str, counts))} points")
         self._axis = max((axis for axis in range(3) if counts[axis] > 1), default=2)
         self._k, self._R, self._length = k, R, counts[self._axis]
-        along, self._which = np.unique(R[:, self._axis], return_inverse=True)
-        self._along = along
+        _, one, self._which = np.unique(np.round(R[:, self._axis], 6), return_index=True, return_inverse=True)
+        self._along = R[one, self._axis]
         self._across = [axis for axis in range(3) if axis != self._axis]
 
     def blocks(self, size: int) -> Iterator[slice]:

@@ -103,8 +103,8 @@ class Folding:
             pairs = (len(R), len(self.atom), len(self.atom))
             return np.asarray(R, float), np.broadcast_to(np.arange(len(R))[:, None, None], pairs)
         rho = R[:, None, None] + self.tau[None, None] - self.tau[None, :, None]
-        found, place = np.unique(np.round(rho.reshape(-1, 3), 6), axis=0, return_inverse=True)
-        return found, place.reshape(rho.shape[:3])
+        _, first, place = np.unique(np.round(rho.reshape(-1, 3), 6), axis=0, return_index=True, return_inverse=True)
+        return rho.reshape(-1, 3)[first], place.reshape(rho.shape[:3])
 
     def whole(self, parts: NDArray[Any], place: Ints, orbitals: Ints) -> NDArray[Any]:
         """Tables (..., nR, m, m) between some `orbitals` of the cell, from those of the primitive cell (..., n_rho, m', m').

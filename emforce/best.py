@@ -7,7 +7,7 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
     2. among those, one whose overridden fields converge it further (a larger cell, a denser mesh: `emforce.refinement`) before
        one without, and that before any other with overridden fields;
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
-       reason;
+       reason, as is that of an E_a of a vacancy without its formation energy;
     4. among those, the one with the smaller standard uncertainty (none stated: last);
     5. among those, the newest.
 
@@ -63,13 +63,13 @@ def rank(row: Mapping[str, Any], group: Group) -> tuple[int, int, int, float, in
 
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:
-    """Named parts of the uncertainty that were not estimated."""
+    """Named parts of the uncertainty that were not estimated, and a formation energy that E_a lacks."""
     if group not in _PARTS:
         return 0
     parts: Any = row
     for name in _PARTS[group]:
         parts = parts.get(name) or {}
-    return sum(part is None for part in parts.values())
+    return sum(part is None for part in parts.values()) + (group == "kinetics" and vacancy_alone(row))
 
 
 def hop_of(row: Mapping[str, Any]) -> tuple[str, ...]:

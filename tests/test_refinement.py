@@ -66,3 +66,21 @@ def test_the_larger_cell_is_served_and_another_functional_is_not(tmp_path):
 def test_labels_are_read_as_they_are_written():
     overrides = {"structure.slab_size": (4, 4, 1), "dft.grid_A": 0.2, "kinetics.plane_wave": True}
     assert refinement(preset_label("quick", overrides), "kinetics") == FURTHER
+
+
+def vacancy(preset, **values):
+    parts = {"basis": 0.01, "k_points": 0.1, "cell": None, "layers": None}
+    no_wind = {"k_wind_uohm_cm": math.nan, "k_wind_sigma_uohm_cm": math.nan, "k_wind_sigma_parts_uohm_cm": {}}
+    kinetics = {"barrier_eV": 0.6, "barrier_sigma_eV": 0.1, "nu0_THz": 2.0, "nu0_sigma_THz": 0.3, "d0_m2_s": 2e-7,
+                "d0_sigma_m2_s": 2e-8, "kinetics_details": {"barrier_sigma_parts_eV": parts}}
+    return synthetic.record(facet="bulk", defect="vacancy", hop="vacancy-110", site="hop average", fraction=math.nan, preset=preset,
+                            **(no_wind | kinetics | values))
+
+
+def test_an_activation_energy_with_the_formation_energy_is_served_though_its_sigma_is_larger(tmp_path):
+    with Database(tmp_path / "a.db", create=True) as database:
+        database.add(vacancy("quick (kinetics.shells=0)", ea_eV=0.6, ea_sigma_eV=0.1))
+        database.add(vacancy("quick (kinetics.plane_wave=True, kinetics.shells=0)", formation_energy_eV=0.9,
+                             formation_energy_sigma_eV=0.2, ea_eV=1.5, ea_sigma_eV=0.22))
+        (best,) = best_rows(database.rows([]))
+    assert (best["ea_eV"], best["formation_energy_eV"]) == (1.5, 0.9)

@@ -73,8 +73,8 @@ def vacancy(preset, **values):
     no_wind = {"k_wind_uohm_cm": math.nan, "k_wind_sigma_uohm_cm": math.nan, "k_wind_sigma_parts_uohm_cm": {}}
     kinetics = {"barrier_eV": 0.6, "barrier_sigma_eV": 0.1, "nu0_THz": 2.0, "nu0_sigma_THz": 0.3, "d0_m2_s": 2e-7,
                 "d0_sigma_m2_s": 2e-8, "kinetics_details": {"barrier_sigma_parts_eV": parts}}
-    hop = {"facet": "bulk", "defect": "vacancy", "hop": "vacancy-110", "site": "hop average", "fraction": math.nan, "preset": preset}
-    return synthetic.record(**(hop | no_wind | kinetics | values))
+    place = {"facet": "bulk", "defect": "vacancy", "hop": "vacancy-110", "site": "hop average", "fraction": math.nan}
+    return synthetic.record(preset=preset, **(place | no_wind | kinetics | values))
 
 
 def test_an_activation_energy_with_the_formation_energy_is_served_though_its_sigma_is_larger(tmp_path):

@@ -163,9 +163,9 @@ def tau_figure(rows: Iterable[Document], hosts: Hosts) -> Figure:
         raise NothingToDraw("no response against tau to draw: no row with z_total_of_tau and K whose host is stored")
     with mpl.rc_context(_STYLE):
         lead = (f"{_SIGN} Line: wind part τm = K/ρ(τ), with its uncertainty, ρ(τ) = 1/(ε0 ωp² τ) and ωp of the host. "
-                "Remainder: Z − τm; its limit for long τ is the direct part. Where the supercell is too small (vacancies of fcc metals, "
-                "Al(111)) the region of the response ends before that of K: its m is not quite that of K, the remainder drawn here "
-                "holds the difference over ħ/τ, and the direct part is the limit with the response's own m.")
+                "Remainder: Z − τm; its limit for long τ is the direct part. Where the supercell is too small (vacancies of fcc "
+                "metals, Al(111)) the region of the response ends before that of K: its m is not quite that of K, the remainder "
+                "drawn here holds the difference over ħ/τ, and the direct part is the limit with the response's own m.")
         drawn = [row for row, _ in found]
         figure, axes = _figure(2 * len(found), drawn, lead, widths=(3.4, 3.4) * min(len(found), 2))
         for i, (row, omega_p_eV) in enumerate(found):

@@ -141,7 +141,8 @@ def parity_figure(
             + " ".join(f"[{i}] {source}." for source, i in sources.items())
             + "".join(f" Left out: {note}." for note in notes))
     with mpl.rc_context(_STYLE):
-        figure, axes = _figure(len(quantities), shown, lead)
+        most = max(sum(pair.quantity == quantity for pair in found) for quantity in quantities)
+        figure, axes = _figure(len(quantities), shown, lead, panel_height=3.0 + 0.19 * most)  # a line of the legend for each pair
         for axis, quantity in zip(axes, quantities, strict=True):
             _draw_parity(axis, [pair for pair in found if pair.quantity == quantity], sources)
             _legend_below(axis)

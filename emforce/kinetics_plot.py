@@ -162,7 +162,9 @@ def diffusion_figure(rows: Sequence[Document], published: Sequence[Document]) ->
             lead += "; ".join(sorted({f"{row['metal']}: {row['source']}" for row in known})) + ". "
         lead += " ".join(sorted({f"{row['kinetics_condition'][:1].upper()}{row['kinetics_condition'][1:]}." for row in ours
                                 if row.get("kinetics_condition")}))
-        figure, axes = _figure(len(panels), ours, lead, panel_height=4.1)
+        # a line of the legend for each
+        most = max(len(group) + sum(_place(row) in {_place(r) for r in group} for row in known) for group in panels.values())
+        figure, axes = _figure(len(panels), ours, lead, panel_height=3.7 + 0.19 * most)
         for axis, (name, group) in zip(axes, panels.items(), strict=True):
             _draw_diffusion(axis, group, [row for row in known if _place(row) in {_place(r) for r in group}])
             axis.set_title("adatoms" if name == "surface" else "bulk", pad=30)
@@ -229,9 +231,10 @@ def _values(row: Mapping[str, Any], T: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _short(source: str) -> str:
-    """First author and year of a source."""
+    """First author and year of a source; the first words of a title where the authors are not known."""
     year = re.search(r"\((\d{4})\)", source)
     author = re.sub(r"^(?:[A-Z]\.[- ]?)+", "", source.split(",")[0]).strip()
+    author = author if len(author) <= 24 else author[:23].rstrip() + "…"
     return f"{author} {year[1]}" if year else author
 
 

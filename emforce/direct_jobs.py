@@ -179,7 +179,7 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
         beside = needs[inputs["middle"]].values["images"][i]
         entry["variations"] = [
             {"part": v["part"], "change": nulls(_smooth(needs, v, i, middle) - base + m / middle)}
-            for v in inputs["variations"] if not _ended_alike(needs, v, inputs["middle"])
+            for v in inputs["variations"] if needs[v["response"]].values["images"]  # none where nothing was varied
         ]
         if "edge" in beside:
             entry["variations"].append({"part": "edge", "change": beside["edge"]})
@@ -188,12 +188,6 @@ def direct(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
             entry["variations"].append({"part": "region", "change": nulls(left)})
         images.append(entry)
     return {"omegas": omegas.tolist(), "fermi_energy": runs[0]["fermi_energy"], "images": images}
-
-
-def _ended_alike(needs: Mapping[str, Finished], variation: Document, served: str) -> bool:
-    """Whether a response with another radius had to end its region where the served one did, so that it varied nothing."""
-    one, other = (needs[name].values.get("radius") for name in (variation["response"], served))
-    return variation["part"] == "region" and one is not None and one == other
 
 
 def _smooth(needs: Mapping[str, Finished], variation: Document, image: int, omega: float) -> Floats:

@@ -19,7 +19,7 @@ from . import units
 from .best import best_of_each, best_rows, hop_of, vacancy_alone
 from .keys import BY_NAME
 from .materials import material
-from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _title
+from .plot import _COLOURS, _LEGEND_LINE, _MARKERS, _STYLE, NothingToDraw, _figure, _title
 from .record import HOP_AVERAGE
 from .stored import Document
 
@@ -115,7 +115,7 @@ def _images_between(row: Document) -> tuple[np.ndarray, np.ndarray] | None:
     """Fractions and energies (meV) of all images in the local basis, if there are some between the stationary points."""
     table = row["kinetics_details"].get("energies_as_relaxed") or {}
     x, energy = (np.array(table.get(name, ()), float) for name in ("fraction", "energy_eV"))
-    if not ((x > 1e-9) & (x < 1 - 1e-9) & (np.abs(x - 0.5) > 1e-9)).any():
+    if not set(np.round(x, 9)) - {0.0, 0.5, 1.0}:
         return None
     return x, 1e3 * (energy - energy[0])
 
@@ -162,11 +162,11 @@ def diffusion_figure(rows: Sequence[Document], published: Sequence[Document]) ->
             lead += "; ".join(sorted({f"{row['metal']}: {row['source']}" for row in known})) + ". "
         lead += " ".join(sorted({f"{row['kinetics_condition'][:1].upper()}{row['kinetics_condition'][1:]}." for row in ours
                                 if row.get("kinetics_condition")}))
-        # a line of the legend for each
-        most = max(len(group) + sum(_place(row) in {_place(r) for r in group} for row in known) for group in panels.values())
-        figure, axes = _figure(len(panels), ours, lead, panel_height=3.7 + 0.19 * most)
+        beside = {name: [row for row in known if _place(row) in set(map(_place, group))] for name, group in panels.items()}
+        most = max(len(group) + len(beside[name]) for name, group in panels.items())
+        figure, axes = _figure(len(panels), ours, lead, panel_height=3.7 + _LEGEND_LINE * most)
         for axis, (name, group) in zip(axes, panels.items(), strict=True):
-            _draw_diffusion(axis, group, [row for row in known if _place(row) in {_place(r) for r in group}])
+            _draw_diffusion(axis, group, beside[name])
             axis.set_title("adatoms" if name == "surface" else "bulk", pad=30)
             axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), handlelength=1.6)
     return figure

@@ -46,6 +46,7 @@ _STYLE: dict[str, Any] = {
 }
 _PANEL_INCHES = (3.4, 3.5)
 _CAPTION_LINE = 0.14  # inches
+_LEGEND_LINE = 0.19
 
 
 class NothingToDraw(EmforceError):

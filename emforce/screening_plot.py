@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from .best import best_rows, hop_of
 from .evaluate import DIRECT_MODELS, Situation, evaluate
 from .keys import BY_NAME
-from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _legend_below
+from .plot import _COLOURS, _LEGEND_LINE, _MARKERS, _STYLE, NothingToDraw, _figure, _legend_below
 from .screening import (
     COMPUTED,
     Hosts,
@@ -142,7 +142,7 @@ def parity_figure(
             + "".join(f" Left out: {note}." for note in notes))
     with mpl.rc_context(_STYLE):
         most = max(sum(pair.quantity == quantity for pair in found) for quantity in quantities)
-        figure, axes = _figure(len(quantities), shown, lead, panel_height=3.0 + 0.19 * most)  # a line of the legend for each pair
+        figure, axes = _figure(len(quantities), shown, lead, panel_height=3.0 + _LEGEND_LINE * most)  # for each pair
         for axis, quantity in zip(axes, quantities, strict=True):
             _draw_parity(axis, [pair for pair in found if pair.quantity == quantity], sources)
             _legend_below(axis)

@@ -113,14 +113,14 @@ def time_sums(orbitals: int) -> None:
         k, width = half_mesh(mesh), (4 * orbitals) ** 2
         sums = LatticeSum(k, R)
         block = next(sums.blocks(len(k) // 4))
-        a = np.random.default_rng(0).normal(size=(len(k[block]), width)) + 0.5j
+        a = np.random.default_rng(0).normal(size=(len(block.points), width)) + 0.5j
         out = np.zeros((len(R), width), complex)
-        phase = np.exp(-2j * np.pi * (R @ k[block].T))
+        phase = np.exp(-2j * np.pi * (R @ block.points.T))
 
         def plain() -> None:
             out[...] += phase @ a
 
-        lines, product = (len(k) / len(a) * seconds(call) for call in (lambda: sums.add(out, block, a), plain))
+        lines, product = (len(k) / len(a) * seconds(call) for call in (lambda: block.add(out, a), plain))
         points = "x".join(map(str, mesh))
         print(f"{name} {points:>9s}, {len(R):4d} translations: {lines:7.2f} {product:7.2f} {lines / product:7.2f}")
 

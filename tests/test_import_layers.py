@@ -31,7 +31,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # formulas: numpy, scipy, errors, units
     ("physics.__init__",),
     ("physics.lcao", "physics.symmetry", "physics.hostcheck"),
-    ("physics.lattice_sum", "physics.primitive"),
+    ("physics.lattice_sum",),
+    ("physics.primitive",),
     ("physics.fermi", "physics.slab", "physics.position", "physics.spin_orbit"),
     ("physics.embedding", "physics.response_kernel"),
     ("physics.perturbation",),

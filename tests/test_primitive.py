@@ -75,7 +75,7 @@ def test_primitive_cell_is_found_with_its_bands(name):
     assert own.n == small.n and own.volume == pytest.approx(small.volume)
     k = np.random.default_rng(1).uniform(size=(5, 3))
     whole = eigenvalues(*large.at(k))
-    parts = np.concatenate([eigenvalues(*own.at(found.k(k, shift))) for shift in found.shifts], axis=1)
+    parts = np.concatenate([eigenvalues(*own.at(found.k(k + shift))) for shift in found.shifts], axis=1)
     assert np.sort(parts, axis=1) == pytest.approx(whole, abs=1e-10)
 
 

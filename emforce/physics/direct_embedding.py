@@ -12,7 +12,6 @@ same Z when d is taken from there, and the host's own A_k then needs no change f
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,11 +21,10 @@ import scipy.linalg
 from emforce.errors import InputError
 from emforce.physics.embedding import NEW_ORBITAL_ENERGY, RegionSites, site_orbitals, site_translations
 from emforce.physics.fermi import gaussian_green, half_mesh
-from emforce.physics.lattice_sum import LatticeSum
-from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates
+from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates, times_real
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import BlochSums, Connection
-from emforce.physics.primitive import Folding, folding
+from emforce.physics.primitive import FoldedSum, Folding, folding
 from emforce.physics.wind import region
 
 #: meshes of the pairs that an average of width sigma takes beside the first, as shares of the first's
@@ -137,24 +135,20 @@ def host_kernels(
     exp(-N a |Im z|/v), v the velocity.
     """
     folded = folding(host.matrices, *((host.connection.R, host.connection.d[axis]) for axis in host.axes))
-    own, kept_orbitals = _primitive(host, folded), folded.needed(orbitals)
-    rho, place = folded.translations(R)
-    m, k_points = len(kept_orbitals), half_mesh(mesh)
-    bloch, lattice = BlochSums.of(own.matrices), LatticeSum(k_points, rho)
-    minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
-    g = np.zeros((len(pairs), 2, len(rho), m * m), complex)
-    k = np.zeros((len(pairs), len(host.axes), 2, len(rho), m * m), complex)
+    own, sums = _primitive(host, folded), FoldedSum(folded, half_mesh(mesh), R, orbitals)
+    bloch = BlochSums.of(own.matrices)
+    g, k = sums.zeros(len(pairs), 2), sums.zeros(len(pairs), len(host.axes), 2)
     size = max(1, _BLOCK_BYTES // (16 * own.matrices.n**2 * (2 + 3 * len(host.axes))))
-    for block, shift in itertools.product(lattice.blocks(size), folded.shifts):
-        part = folded.k(k_points[block], shift)
+    for block in sums.blocks(size):
+        part = folded.k(block.points)
         e, c = eigenstates(*own.matrices.at(part))
         cd = c.conj().swapaxes(1, 2)
         vertices = [[cd @ v @ c for v in _vertex(own, bloch, part, axis)] for axis in host.axes]
-        kept, kept_dagger = c[:, kept_orbitals, :], cd[:, :, kept_orbitals]
+        kept, kept_dagger = c[:, sums.kept, :], cd[:, :, sums.kept]
         for p, energies in enumerate(pairs):
             poles = [averaged_poles(z - e, sigma) for z in energies]
             for i in (0, 1):
-                lattice.add(g[p, i], block, (kept * poles[i][:, None, :]) @ kept_dagger, shift)
+                block.add(g[p, i], (kept * poles[i][:, None, :]) @ kept_dagger)
             omega = (energies[1] - energies[0]) / 1j
             half = 0.5j * omega
             left, right = poles[0][:, :, None], poles[1][:, None, :]
@@ -164,16 +158,15 @@ def host_kernels(
             by_s = ((e + half)[:, :, None] * left - (e - half)[:, None, :] * right) * apart
             for axis, (v_h, v_s, v_d) in enumerate(vertices):
                 y = (v_h + omega * v_d) * by_h - v_s * by_s
-                lattice.add(k[p, axis, 0], block, kept @ y @ kept_dagger, shift)
+                block.add(k[p, axis, 0], kept @ y @ kept_dagger)
                 # the other order of the energies turns the two factors over
                 y = (v_h - omega * v_d) * by_h.swapaxes(1, 2) - v_s * by_s.swapaxes(1, 2)
-                lattice.add(k[p, axis, 1], block, kept @ y @ kept_dagger, shift)
+                block.add(k[p, axis, 1], kept @ y @ kept_dagger)
     total = int(np.prod(mesh))
-    g = folded.whole(g.reshape(*g.shape[:-1], m, m), place, orbitals)
-    k = folded.whole(k.reshape(*k.shape[:-1], m, m), place, orbitals)
+    g, k = sums.whole(g), sums.whole(k)
     return [
-        HostKernel(pairs[p], R, np.array(orbitals), host.axes, _with_reverse(g[p], g[p], minus) / total,
-                   _with_reverse(k[p, :, 0], -k[p, :, 1], minus) / total)
+        HostKernel(pairs[p], R, np.array(orbitals), host.axes, _with_reverse(g[p], g[p], sums.minus) / total,
+                   _with_reverse(k[p, :, 0], -k[p, :, 1], sums.minus) / total)
         for p in range(len(pairs))
     ]
 
@@ -317,7 +310,7 @@ def pair_term(mover: EmbeddedMover, host: Host, table: HostKernel, weights: Comp
     factors, condition = [], 0.0
     for t, energy in zip(g, z, strict=True):
         # in `carried` orbitals dS is the block of the new ones alone: the product with the real dH is most of the work
-        tw = t.real @ dh + 1j * (t.imag @ dh)
+        tw = times_real(t, dh)
         changed = np.flatnonzero(ds.any(axis=0))
         tw[:, changed] -= energy * (t @ ds[:, changed])
         tw[:, new] -= NEW_ORBITAL_ENERGY * t[:, new]

@@ -21,7 +21,7 @@ import scipy.linalg
 
 from emforce.errors import InputError
 from emforce.physics.fermi import HostTables
-from emforce.physics.lcao import Complexes, Floats, Ints
+from emforce.physics.lcao import Complexes, Floats, Ints, times_real
 
 #: the decoupled block of new orbitals lies this far above E, in eV; any value gives the same result
 NEW_ORBITAL_ENERGY = 1.0
@@ -157,7 +157,7 @@ def traces(g: Complexes, b: Complexes, w: Complexes | Floats, forces: Floats) ->
 
 def _factors(g: Complexes, w: Complexes | Floats) -> tuple[tuple[Complexes, Ints], float]:
     """LU factors of 1 - G0 W and its condition number."""
-    a = np.eye(len(g)) - (g @ w if np.iscomplexobj(w) else g.real @ w + 1j * (g.imag @ w))
+    a = np.eye(len(g)) - (g @ w if np.iscomplexobj(w) else times_real(g, w.real))
     lu = scipy.linalg.lu_factor(a)
     norm = np.abs(a).sum(axis=0).max()
     gecon = scipy.linalg.get_lapack_funcs("gecon", (lu[0],))

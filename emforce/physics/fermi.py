@@ -14,7 +14,6 @@ reversal e(-k) = e(k), c(-k) = c(k)* halves the work.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -23,7 +22,6 @@ from scipy.optimize import brentq
 from scipy.special import erfc, wofz
 
 from emforce.errors import ConvergenceError, InputError
-from emforce.physics.lattice_sum import LatticeSum
 from emforce.physics.lcao import (
     Bloch,
     Complexes,
@@ -34,7 +32,7 @@ from emforce.physics.lcao import (
     eigenvalues,
     velocities,
 )
-from emforce.physics.primitive import folding
+from emforce.physics.primitive import FoldedSum, folding
 from emforce.units import epsilon0
 
 #: bytes that one block of k-points may take while tables are summed
@@ -130,7 +128,7 @@ def level_on_mesh(matrices: LCAOMatrices, mesh: tuple[int, int, int], electrons:
     """E_F of a host (eV) on a shifted mesh, from the bands of its primitive cell."""
     folded = folding(matrices)
     own, k = folded.matrices(matrices), half_mesh(mesh)
-    bands = [band_energies(own, folded.k(k, shift)) for shift in folded.shifts]
+    bands = [band_energies(own, folded.k(k + shift)) for shift in folded.shifts]
     return fermi_energy(np.concatenate(bands, axis=1), electrons, sigma)
 
 
@@ -265,42 +263,37 @@ def host_tables(
     With P(R) = sum over half the mesh of exp(-2 pi i k.R) A(k), time reversal gives G(R) = P(R) + P(-R)^T and, as v is
     odd, B(R) = P(R) - P(-R)^T. B is Hermitian in (0, R) and purely odd, which is checked by a test.
     """
-    k = half_mesh(mesh)
     folded = folding(matrices)
-    own, kept_orbitals = folded.matrices(matrices), folded.needed(orbitals)
-    rho, place = folded.translations(R)
-    sums = LatticeSum(k, rho)
-    total, m = int(np.prod(mesh)), len(kept_orbitals)
+    own, sums = folded.matrices(matrices), FoldedSum(folded, half_mesh(mesh), R, orbitals)
+    total = int(np.prod(mesh))
     # no velocity across a slab: all of its translations lie in the plane
     axes = [axis for axis in range(3) if np.abs((matrices.R @ matrices.cell)[:, axis]).max() > 1e-9]
-    minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
     wanted = [energies if i == 0 or check_at is None else energies[[check_at]] for i in range(len(sigmas))]
-    g = [np.zeros((len(at), len(rho), m * m), complex) for at in wanted]
-    b = [np.zeros((len(at), 3, len(rho), m * m), complex) for at in wanted]
-    for block, shift in itertools.product(sums.blocks(_block_size(own)), folded.shifts):
-        part = folded.k(k[block], shift)
+    g = [sums.zeros(len(at)) for at in wanted]
+    b = [sums.zeros(len(at), 3) for at in wanted]
+    for block in sums.blocks(_block_size(own)):
+        part = folded.k(block.points)
         e, c = eigenstates(*own.at(part))
         # only states near some energy carry current there: their velocities are enough
         current_states = np.flatnonzero((np.abs(e[..., None] - energies) < _REACH * max(sigmas)).any(axis=(0, 2)))
         c_near, e_near = c[:, :, current_states], e[:, current_states]
         v = {axis: velocities(c_near, e_near, *own.gradient(part, axis)) for axis in axes}
-        kept = c[:, kept_orbitals, :]
+        kept = c[:, sums.kept, :]
         kept_dagger = kept.conj().swapaxes(1, 2)
         for i, sigma in enumerate(sigmas):
             for j, energy in enumerate(wanted[i]):
                 green = (kept * gaussian_green(energy - e, sigma)[:, None, :]) @ kept_dagger
-                sums.add(g[i][j], block, green, shift)
+                block.add(g[i][j], green)
                 near = np.flatnonzero((np.abs(energy - e_near) < _REACH * sigma).any(axis=0))
                 delta = 2 * gaussian(energy - e_near[:, near], sigma)
                 left, right = kept[:, :, current_states[near]], kept_dagger[:, current_states[near], :]
                 for axis in axes:
                     current = (left * (delta * v[axis][:, near])[:, None, :]) @ right
-                    sums.add(b[i][j, axis], block, current, shift)
+                    block.add(b[i][j, axis], current)
     found = []
     for sigma, at, half_g, half_b in zip(sigmas, wanted, g, b, strict=True):
-        green = folded.whole(half_g.reshape(-1, len(rho), m, m), place, orbitals)
-        current = folded.whole(half_b.reshape(-1, 3, len(rho), m, m), place, orbitals)
-        green = (green + green[:, minus].swapaxes(-1, -2)) / total
-        current = (current - current[:, :, minus].swapaxes(-1, -2)) / total
+        green, current = sums.whole(half_g), sums.whole(half_b)
+        green = (green + green[:, sums.minus].swapaxes(-1, -2)) / total
+        current = (current - current[:, :, sums.minus].swapaxes(-1, -2)) / total
         found.append(HostTables(np.array(at), sigma, R, np.array(orbitals), green, current))
     return found

@@ -9,12 +9,36 @@ lines takes n_a operations for every k-point and element of A, and the sum over 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from emforce.errors import InputError
 from emforce.physics.lcao import Complexes, Floats, Ints
+
+
+@dataclass(frozen=True)
+class MeshBlock:
+    """Whole lines of a mesh, with the phases of their sums.
+
+    Attributes
+    ----------
+    points : (nb, 3) k-points; place : where they are in the mesh
+    along : (n_along, points to a line) phases along the lines
+    across : for each of the n_along, the translations that have it, and their phases (translations, lines) across the lines
+    """
+
+    points: Floats
+    place: slice
+    along: Complexes
+    across: Sequence[tuple[Ints, Complexes]]
+
+    def add(self, out: Complexes, a: Complexes) -> None:
+        """Add the share of the block: out (nR, m) takes the sum of exp(-2 pi i k.R) a (nb, m)."""
+        lines = self.along @ a.reshape(-1, self.along.shape[1], a[0].size)  # (lines, n_along, m)
+        for number, (rows, phase) in enumerate(self.across):
+            out[rows] += phase @ lines[:, number]
 
 
 class LatticeSum:
@@ -24,34 +48,31 @@ class LatticeSum:
     ----------
     k : (nk, 3) fractional points of a full product mesh, last axis fastest, as `half_mesh` gives them
     R : (nR, 3) translations, whole numbers or not
+    shifts : (N, 3) the mesh is taken N times, moved by each of them
     """
 
-    def __init__(self, k: Floats, R: Floats | Ints) -> None:
+    def __init__(self, k: Floats, R: Floats | Ints, shifts: Ints | Sequence[tuple[int, int, int]] = ((0, 0, 0),)) -> None:
         counts = [len(np.unique(np.round(k[:, axis], 12))) for axis in range(3)]
         if int(np.prod(counts)) != len(k):
             raise InputError("k", f"{len(k)} points", f"a product mesh of {' x '.join(map(str, counts))} points")
-        self._axis = max((axis for axis in range(3) if counts[axis] > 1), default=2)
-        self._k, self._R, self._length = k, R, counts[self._axis]
-        _, one, self._which = np.unique(np.round(R[:, self._axis], 6), return_index=True, return_inverse=True)
-        self._along = R[one, self._axis]
-        self._across = [axis for axis in range(3) if axis != self._axis]
+        axis = max((axis for axis in range(3) if counts[axis] > 1), default=2)
+        self._axis, self._across, self._length = axis, [x for x in range(3) if x != axis], counts[axis]
+        self._k, self._R, self._shifts = k, R, np.asarray(shifts)
+        _, one, which = np.unique(np.round(R[:, axis], 6), return_index=True, return_inverse=True)
+        self._along = R[one, axis]
+        self._rows = [np.flatnonzero(which == number) for number in range(len(one))]
 
-    def blocks(self, size: int) -> Iterator[slice]:
-        """Parts of the mesh of about `size` points, each of whole lines."""
+    def blocks(self, size: int) -> Iterator[MeshBlock]:
+        """Parts of the mesh of about `size` points."""
         step = max(1, size // self._length) * self._length
         for start in range(0, len(self._k), step):
-            yield slice(start, min(start + step, len(self._k)))
-
-    def add(self, out: Complexes, block: slice, a: Complexes, shift: Ints | tuple[int, int, int] = (0, 0, 0)) -> None:
-        """Add the share of a block: out (nR, m) takes the sum over the block of exp(-2 pi i (k + shift).R) a (nb, m)."""
-        k = self._k[block] + np.asarray(shift)
-        first = k[:: self._length]
-        inner = np.exp(-2j * np.pi * np.outer(self._along, k[: self._length, self._axis]))
-        lines = inner @ a.reshape(len(first), self._length, -1)  # (lines, along, m)
-        for number in range(len(inner)):
-            rows = np.flatnonzero(self._which == number)
-            phase = np.exp(-2j * np.pi * (self._R[rows][:, self._across] @ first[:, self._across].T))
-            out[rows] += phase @ lines[:, number]
+            place = slice(start, min(start + step, len(self._k)))
+            for shift in self._shifts:
+                k = self._k[place] + shift
+                line, across = k[: self._length, self._axis], k[:: self._length, self._across]
+                yield MeshBlock(k, place, np.exp(-2j * np.pi * np.outer(self._along, line)), [
+                    (rows, np.exp(-2j * np.pi * (self._R[rows][:, self._across] @ across.T))) for rows in self._rows
+                ])
 
 
-__all__ = ["LatticeSum"]
+__all__ = ["LatticeSum", "MeshBlock"]

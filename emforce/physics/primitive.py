@@ -14,16 +14,15 @@ Exact where the matrices do have the translations, which is looked up in the mat
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emforce.errors import InputError
-from emforce.physics.lcao import Floats, Ints, LCAOMatrices
+from emforce.physics.lattice_sum import LatticeSum
+from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices
 
 Table = tuple[Ints, Floats]
 #: elements between atoms that a translation joins may differ by so much (eV; overlap: 1; dipoles: Angstrom)
@@ -73,9 +72,9 @@ class Folding:
         """(n,) atom of the cell of each of its orbitals."""
         return np.repeat(np.arange(len(self.orbitals)), self.orbitals)
 
-    def k(self, points: Floats, shift: Ints) -> Floats:
-        """k' = k + G in fractions of the primitive cell's reciprocal vectors, of k (nk, 3) in those of the cell's."""
-        return np.asarray((points + shift) @ self.vectors.T)
+    def k(self, points: Floats) -> Floats:
+        """Fractions of the primitive cell's reciprocal vectors, of points (nk, 3) in those of the cell's."""
+        return np.asarray(points @ self.vectors.T)
 
     def table(self, R: Ints, a: Floats) -> Table:
         """Translations of the primitive cell, and a table a (nR, n, n) of the cell over them."""
@@ -106,25 +105,40 @@ class Folding:
         _, first, place = np.unique(np.round(rho.reshape(-1, 3), 6), axis=0, return_index=True, return_inverse=True)
         return rho.reshape(-1, 3)[first], place.reshape(rho.shape[:3])
 
-    def whole(self, parts: NDArray[Any], place: Ints, orbitals: Ints) -> NDArray[Any]:
-        """Tables (..., nR, m, m) between some `orbitals` of the cell, from those of the primitive cell (..., n_rho, m', m').
 
-        The m' orbitals are `needed(orbitals)`; what is summed over all k' is divided by N.
-        """
-        _, index = np.unique(self.orbital[orbitals], return_inverse=True)
-        if self.count == 1 and np.array_equal(index, np.arange(len(index))):
+class FoldedSum:
+    """Sums over all k' of a mesh, for tables (..., nR, m, m) between some orbitals of the cell.
+
+    Attributes
+    ----------
+    blocks : of the mesh, as `LatticeSum` has them; their points are k + G in fractions of the cell's reciprocal vectors
+    kept : (m',) orbitals of the primitive cell that the m of the cell are copies of, ascending
+    minus : (nR,) place of -R
+    """
+
+    def __init__(self, folded: Folding, k: Floats, R: Ints, orbitals: Ints) -> None:
+        rho, self._place = folded.translations(R)
+        self._folded, self._orbitals, self._count = folded, orbitals, len(rho)
+        self.blocks = LatticeSum(k, rho, folded.shifts).blocks
+        self.kept, self._index = np.unique(folded.orbital[orbitals], return_inverse=True)
+        self.minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
+
+    def zeros(self, *shape: int) -> Complexes:
+        """(*shape, n_rho, m'^2), what the blocks are added to."""
+        return np.zeros((*shape, self._count, len(self.kept) ** 2), complex)
+
+    def whole(self, sums: Complexes) -> Complexes:
+        """Tables (..., nR, m, m), from sums (..., n_rho, m'^2) over all k'; divided by N."""
+        parts = sums.reshape(*sums.shape[:-1], len(self.kept), len(self.kept))
+        if self._folded.count == 1 and np.array_equal(self._index, np.arange(len(self._index))):
             return parts
-        atoms = self.atom_of_orbital[orbitals]
-        at = place[:, atoms[:, None], atoms[None, :]]
-        out = np.empty((*parts.shape[:-3], *at.shape), parts.dtype)
+        atoms = self._folded.atom_of_orbital[self._orbitals]
+        at = self._place[:, atoms[:, None], atoms[None, :]]
+        out = np.empty((*parts.shape[:-3], *at.shape), complex)
         for number in np.ndindex(parts.shape[:-3]):
-            out[number] = parts[number][at, index[:, None], index[None, :]]
-        out /= self.count
+            out[number] = parts[number][at, self._index[:, None], self._index[None, :]]
+        out /= self._folded.count
         return out
-
-    def needed(self, orbitals: Ints) -> Ints:
-        """Orbitals of the primitive cell that some `orbitals` of the cell are copies of, ascending."""
-        return np.unique(self.orbital[orbitals])
 
 
 def folding(matrices: LCAOMatrices, *more: Table) -> Folding:
@@ -189,13 +203,9 @@ def _basis(t: Floats, cell: Floats) -> Floats:
 def _shifts(t: Floats) -> Ints:
     """One G for each of the N ways in which exp(i G.t) can be, with the smallest components."""
     found: dict[tuple[float, ...], Sequence[int]] = {}
-    for shift in _integers(len(t)):
+    for shift in sorted(itertools.product(range(len(t)), repeat=3), key=sum):
         found.setdefault(tuple(np.round(np.mod(t @ np.array(shift) + _ON_SITE, 1.0), 4)), shift)
     return np.array(list(found.values()))
 
 
-def _integers(below: int) -> Iterator[tuple[int, ...]]:
-    yield from sorted(itertools.product(range(below), repeat=3), key=sum)
-
-
-__all__ = ["SAME", "Folding", "folding"]
+__all__ = ["SAME", "FoldedSum", "Folding", "folding"]

@@ -27,7 +27,7 @@ from emforce.kinetics_plan import (
     with_hessians,
 )
 from emforce.plane_wave_plan import wide_steps
-from emforce.relaxed import apply_relaxed
+from emforce.relaxed import relaxed_source, take_over
 from emforce.settings import Settings, load_settings
 from emforce.steps import Step, document_atoms
 from emforce.store import Store
@@ -41,9 +41,9 @@ def hop_of(path: Path, settings: Settings) -> tuple[KineticsHop, str]:
     hop = built_hop(path, settings)
     check_images(hop)
     folder = relaxed_folder(hop, settings)
-    words = "as built"
-    if folder is not None and (folder / "relaxed.json").is_file():
-        hop, words = apply_relaxed(hop, folder), f"relaxed, {folder}"
+    source, words = relaxed_source(hop, folder, settings.dft.functional), "as built"
+    if source is not None:
+        hop, words = take_over(hop, source), f"relaxed, {source.folder}"
     return KineticsHop(hop, settings, folder or Path(), {}, shells_of(hop, settings.kinetics.shells)), words
 
 

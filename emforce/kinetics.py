@@ -34,7 +34,7 @@ from emforce.kinetics_records import Outcome, kinetics_record
 from emforce.physics.force_constants import Hessian, hessian, hessian_rows, newton_step
 from emforce.plane_wave_plan import FormationSteps, Wide, formation_steps, wide_steps
 from emforce.record import Record
-from emforce.relaxed import apply_relaxed, image_key, read_relaxed
+from emforce.relaxed import image_key, read_relaxed, relaxed_source, take_over
 from emforce.settings import Settings, load_settings
 from emforce.steps import Step
 from emforce.store import Finished, Store
@@ -50,7 +50,7 @@ Compute = Callable[[Sequence[Step]], dict[str, str]]
 
 
 def prepare(path: Path, settings: Settings) -> KineticsHop:
-    """The relaxed hop of a specification.
+    """The relaxed hop of a specification; another vacuum of its folder is carried over, Newton steps do the rest.
 
     Raises
     ------
@@ -59,10 +59,11 @@ def prepare(path: Path, settings: Settings) -> KineticsHop:
     hop = built_hop(path, settings)
     check_images(hop)
     folder = relaxed_folder(hop, settings)
-    if folder is None or not (folder / "relaxed.json").is_file():
+    source = relaxed_source(hop, folder, settings.dft.functional)
+    if folder is None or source is None or source.folder != folder:
         raise InputError("SPEC", str(path), f"a relaxed hop; run `emforce relax {path} --preset {settings.preset}` first "
                          f"(nothing in {folder or 'structure.relaxed, which is empty'})")
-    hop = apply_relaxed(hop, folder)
+    hop = take_over(hop, source)
     _, relaxation = read_relaxed(folder)
     keys = {f: image_key(f) for f in hop.spec.with_between().images}
     energies = {f: float(relaxation.energies_eV[k]) for f, k in keys.items() if k in relaxation.energies_eV}

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from ase import units
+from ase.geometry import find_mic
 
 from emforce import provenance
 from emforce.basis import basis_name
 from emforce.campaign import Campaign, Placement
-from emforce.errors import ConvergenceError, EmforceError
+from emforce.errors import ConvergenceError, EmforceError, InputError
 from emforce.hop import Hop, Image, nearness
 from emforce.jobs import Step, atoms_document
 from emforce.materials import material
 from emforce.plan import dft_document, host_grid, setups, title_of
-from emforce.relaxed import Relaxation, follow_host, image_key, with_positions, write_relaxed
+from emforce.relaxed import Relaxation, apply_relaxed, follow_host, image_key, read_relaxed, with_positions, write_relaxed
 from emforce.settings import Settings, load_settings
 from emforce.store import Finished, Store
 from emforce.workflow import built_hop, relaxed_folder
@@ -35,42 +37,119 @@ def relax_hops(
     store: Path,
     cluster: str = "local",
     force_tolerance_eV_per_A: float = 0.05,
+    keep: bool = False,
 ) -> list[Path]:
     """Relax host and images of every specification; returns the folders written.
 
     The images start from the relaxed host. At s = 0 and 1 the mover is free; elsewhere it stays in the plane through its
     position normal to the hop vector, which at the saddle of a symmetric hop is no constraint at all.
 
+    Parameters
+    ----------
+    keep : host and images that the folder has already stay as they are; those that it lacks start between their neighbours
+
     Raises
     ------
+    InputError where `keep` meets structures of another cell, functional, basis or larger forces
     EmforceError naming the relaxations that failed; those that finished stay in the store
     """
     settings = load_settings(preset, overrides)
     place = Placement(cluster, workers, tuple(map(str, spec_paths)))
     place.check()
     hops = [built_hop(path, settings, between=True) for path in spec_paths]
-    hosts = {hop.spec.name: _host_step(hop, settings, force_tolerance_eV_per_A) for hop in hops}
+    folders = {hop.spec.name: _folder(hop, settings) for hop in hops}
+    kept = {hop.spec.name: _at_hand(hop, folders[hop.spec.name], settings, force_tolerance_eV_per_A)
+            for hop in hops if keep and (folders[hop.spec.name] / "relaxed.json").is_file()}
+    hosts = {hop.spec.name: _host_step(hop, settings, force_tolerance_eV_per_A) for hop in hops if hop.spec.name not in kept}
     disk = Store(store)
     with Campaign(disk, place) as campaign:
         _run(campaign, list(hosts.values()))
-        followed, images = [], {}
+        plans = {}
         for hop in hops:
-            hop = follow_host(hop, np.array(_find(disk, hosts[hop.spec.name]).values["positions"]))
-            followed.append(hop)
-            images[hop.spec.name] = [_image_step(hop, image, settings, force_tolerance_eV_per_A) for image in hop.images]
-        _run(campaign, [step for steps in images.values() for step in steps])
-    written = []
-    for hop in followed:
-        folder = relaxed_folder(hop, settings)
-        if folder is None:
-            raise EmforceError("structure.relaxed is empty: name a folder for the relaxed structures")
-        host = _find(disk, hosts[hop.spec.name])
-        done = [_find(disk, step) for step in images[hop.spec.name]]
-        positions = {i.fraction: np.array(d.values["positions"]) for i, d in zip(hop.images, done, strict=True)}
-        relaxed = with_positions(hop, images=positions)
-        write_relaxed(relaxed, folder, _relaxation(hop, settings, host, done))
-        written.append(folder)
-    return written
+            plan = kept.get(hop.spec.name)
+            if plan is None:
+                hop = follow_host(hop, np.array(_find(disk, hosts[hop.spec.name]).values["positions"]))
+                plan = _Plan(hop, tuple(image.fraction for image in hop.images), tuple(free_atoms(hop)), None)
+            plans[hop.spec.name] = plan
+        images = {name: {f: _image_step(plan, plan.hop.image(f), settings, force_tolerance_eV_per_A) for f in plan.wanted}
+                  for name, plan in plans.items()}
+        _run(campaign, [step for steps in images.values() for step in steps.values()])
+    for name, plan in plans.items():
+        done = {f: _find(disk, step) for f, step in images[name].items()}
+        if done:
+            relaxed = with_positions(plan.hop, images={f: np.array(d.values["positions"]) for f, d in done.items()})
+            host = _find(disk, hosts[name]) if name in hosts else None
+            write_relaxed(relaxed, folders[name], _relaxation(plan, settings, host, done))
+    return list(folders.values())
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A hop about to be relaxed.
+
+    Attributes
+    ----------
+    hop : on its relaxed host
+    wanted : fractions of the images to be relaxed
+    free : atoms that move
+    kept : what is known of the host and of the images that stay; None where all are relaxed
+    """
+
+    hop: Hop
+    wanted: tuple[float, ...]
+    free: tuple[int, ...]
+    kept: Relaxation | None
+
+
+def _folder(hop: Hop, settings: Settings) -> Path:
+    folder = relaxed_folder(hop, settings)
+    if folder is None:
+        raise InputError("structure.relaxed", "", "a folder for the relaxed structures")
+    return folder
+
+
+def _at_hand(hop: Hop, folder: Path, settings: Settings, tolerance: float) -> _Plan:
+    """The hop with the structures of a folder, and between them, for a start, in the images that it lacks."""
+    structures, found = read_relaxed(folder)
+    known = [image for image in hop.images if image_key(image.fraction) in structures]
+    if not known:
+        raise InputError("--keep", str(folder), "a folder with at least one image of the hop beside the host")
+    same = (settings.dft.functional, basis_name(hop.spec.metal, settings.dft.recipe), hop.repeat)
+    there = (found.functional, found.basis, tuple(found.size))
+    if there != same:
+        raise InputError("--keep", f"{folder}: {there}", f"structures with functional, basis and size {same}")
+    if not found.fmax_eV_per_A <= tolerance:
+        raise InputError("--keep", f"{folder}: forces up to {found.fmax_eV_per_A:.3f} eV/A", f"at most {tolerance} eV/A")
+    whole = between_neighbours(hop, apply_relaxed(replace(hop, images=tuple(known)), folder))
+    free = found.relaxed_atoms.get(image_key(known[0].fraction), ()) or tuple(free_atoms(hop))
+    wanted = tuple(image.fraction for image in hop.images if image_key(image.fraction) not in structures)
+    return _Plan(whole, wanted, tuple(free), found)
+
+
+def between_neighbours(hop: Hop, known: Hop) -> Hop:
+    """The hop with the images of `known`, and the others displaced from the relaxed host by what their neighbours are.
+
+    Between two known images the displacements are interpolated in the fraction, beyond the last they are those of the nearest.
+    The mover keeps its place along the hop.
+    """
+    hop = follow_host(hop, known.host_unit.positions)
+    fractions = [image.fraction for image in known.images]
+    gone = np.array([find_mic(image.atoms.positions - hop.image(image.fraction).atoms.positions,
+                              image.atoms.cell, image.atoms.pbc)[0] for image in known.images])
+    unit = hop.hop_vector / np.linalg.norm(hop.hop_vector)
+    positions = {}
+    for image in hop.images:
+        if image.fraction in fractions:
+            positions[image.fraction] = known.image(image.fraction).atoms.positions
+            continue
+        right = min(int(np.searchsorted(fractions, image.fraction)), len(fractions) - 1)
+        left = max(right - 1, 0)
+        width = fractions[right] - fractions[left]
+        share = 0.0 if width == 0.0 else min(max((image.fraction - fractions[left]) / width, 0.0), 1.0)
+        moved = (1 - share) * gone[left] + share * gone[right]
+        moved[image.mover] -= (moved[image.mover] @ unit) * unit
+        positions[image.fraction] = image.atoms.positions + moved
+    return with_positions(hop, images=positions)
 
 
 def _run(campaign: Campaign, steps: Sequence[Step]) -> None:
@@ -134,11 +213,12 @@ def free_atoms(hop: Hop, reach: float = NEIGHBOUR_REACH) -> list[int]:
     return [int(i) for i in np.flatnonzero(near)]
 
 
-def _image_step(hop: Hop, image: Image, settings: Settings, tolerance: float) -> Step:
+def _image_step(plan: _Plan, image: Image, settings: Settings, tolerance: float) -> Step:
     from emforce.dft import grid_points
 
+    hop = plan.hop
     projector = np.zeros((len(image.atoms), 3, 3))
-    projector[free_atoms(hop)] = np.eye(3)
+    projector[list(plan.free)] = np.eye(3)
     if 1e-6 < image.fraction < 1 - 1e-6:
         unit = hop.hop_vector / np.linalg.norm(hop.hop_vector)
         projector[image.mover] = np.eye(3) - np.outer(unit, unit)
@@ -156,21 +236,29 @@ def _image_step(hop: Hop, image: Image, settings: Settings, tolerance: float) ->
     }, seconds=20.0 * len(image.atoms))
 
 
-def _relaxation(hop: Hop, settings: Settings, host: Finished, images: Sequence[Finished]) -> Relaxation:
-    keys = [image_key(image.fraction) for image in hop.images]
-    energies = {"host": host.values["energy"]} | {k: i.values["energy"] for k, i in zip(keys, images, strict=True)}
-    moved = {"host": tuple(range(len(hop.host_unit)))}
-    moved |= dict.fromkeys(keys, tuple(free_atoms(hop)))
+def _relaxation(plan: _Plan, settings: Settings, host: Finished | None, images: Mapping[float, Finished]) -> Relaxation:
+    """How the structures of a hop were relaxed: those at hand, and those that have just been."""
+    energies = {image_key(f): done.values["energy"] for f, done in images.items()}
+    moved = dict.fromkeys(energies, plan.free)
+    fmax = max(done.values["force"] for done in images.values())
+    origin = {**provenance.versions(), "git_commit": provenance.git_commit(), "settings_hash": settings.digest}
+    if host is not None:
+        energies["host"], moved["host"] = host.values["energy"], tuple(range(len(plan.hop.host_unit)))
+    if plan.kept is not None:
+        energies, moved = {**plan.kept.energies_eV, **energies}, {**plan.kept.relaxed_atoms, **moved}
+        fmax = max(fmax, plan.kept.fmax_eV_per_A)
+        origin |= {f"kept_{name}": plan.kept.provenance[name] for name in ("git_commit", "settings_hash")
+                   if name in plan.kept.provenance}
     return Relaxation(
         functional=settings.dft.functional,
-        basis=basis_name(hop.spec.metal, settings.dft.recipe),
-        fmax_eV_per_A=max(i.values["force"] for i in images),
-        size=hop.repeat,
-        layers=0 if hop.spec.facet == "bulk" else settings.structure.layers,
+        basis=basis_name(plan.hop.spec.metal, settings.dft.recipe),
+        fmax_eV_per_A=fmax,
+        size=plan.hop.repeat,
+        layers=0 if plan.hop.spec.facet == "bulk" else settings.structure.layers,
         energies_eV=energies,
         relaxed_atoms=moved,
-        provenance={**provenance.versions(), "git_commit": provenance.git_commit(), "settings_hash": settings.digest},
+        provenance=origin,
     )
 
 
-__all__ = ["free_atoms", "relax_hops"]
+__all__ = ["between_neighbours", "free_atoms", "relax_hops"]

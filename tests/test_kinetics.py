@@ -453,3 +453,15 @@ def test_structure_is_symmetric_after_averaging(square: KineticsHop) -> None:
     assert len(group.rotations) == 8
     force = energy_and_forces(found)[1]
     assert group.symmetrized(force) == pytest.approx(force, abs=1e-9)
+
+
+def test_relaxed_structures_of_the_folder_serve_a_preset_with_another_vacuum() -> None:
+    """`standard` has the cell of `quick` with one Angstrom more of vacuum on both sides: the same folder, carried over."""
+    spec = ROOT / "structures" / "cu100-adatom.toml"
+    own, wider = (prepare(spec, load_settings(preset)).hop for preset in ("quick", "standard"))
+    assert own.repeat == wider.repeat
+    assert wider.host_unit.cell[2, 2] == pytest.approx(own.host_unit.cell[2, 2] + 2.0)
+    for fraction in (0.0, 0.5):
+        shift = wider.image(fraction).atoms.positions - own.image(fraction).atoms.positions
+        assert np.allclose(shift, shift.mean(axis=0), atol=1e-5)
+        assert shift.mean(axis=0) == pytest.approx([0.0, 0.0, 1.0], abs=1e-5)

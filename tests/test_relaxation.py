@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from emforce.basis import basis_name
 from emforce.dft import shared_symmetry
+from emforce.errors import InputError
 from emforce.ground_state_jobs import _marked
 from emforce.hop import Hop
-from emforce.relaxation import _image_step, free_atoms
+from emforce.relaxation import _at_hand, _image_step, _Plan, between_neighbours, free_atoms
+from emforce.relaxed import Relaxation, follow_host, image_key, with_positions, write_relaxed
 from emforce.settings import load_settings
+from emforce.structure import build_hop, load_spec
 from emforce.workflow import built_hop
 
 SETTINGS = load_settings("quick", {"structure.relaxed": ""})
@@ -19,6 +24,10 @@ SETTINGS = load_settings("quick", {"structure.relaxed": ""})
 
 def _hop(name: str) -> Hop:
     return built_hop(Path("structures") / f"{name}.toml", SETTINGS)
+
+
+def _plan(hop: Hop) -> _Plan:
+    return _Plan(hop, tuple(image.fraction for image in hop.images), tuple(free_atoms(hop)), None)
 
 
 @pytest.mark.parametrize("name, count", [
@@ -33,7 +42,7 @@ def test_all_images_free_the_same_atoms_around_both_ends(name: str, count: int) 
     assert len(free) == count
     assert hop.images[0].mover in free
     for image in hop.images:
-        directions = np.array(_image_step(hop, image, SETTINGS, 0.05).inputs["directions"])
+        directions = np.array(_image_step(_plan(hop), image, SETTINGS, 0.05).inputs["directions"])
         assert np.flatnonzero(np.abs(directions).sum(axis=(1, 2))).tolist() == free
 
 
@@ -43,7 +52,7 @@ def test_symmetry_of_a_relaxation_keeps_what_may_move(name: str) -> None:
     hop = _hop(name)
     operations = 0
     for image in hop.images:
-        inputs = _image_step(hop, image, SETTINGS, 0.05).inputs
+        inputs = _image_step(_plan(hop), image, SETTINGS, 0.05).inputs
         directions = np.array(inputs["directions"])
         atoms = image.atoms.copy()
         symmetry = shared_symmetry([atoms, _marked(atoms, directions)], tuple(inputs["grid"]))
@@ -67,8 +76,62 @@ def test_symmetry_of_a_relaxation_keeps_what_may_move(name: str) -> None:
 def test_a_vacancy_alone_has_more_symmetry_than_its_relaxation() -> None:
     """The lone vacancy has the whole cubic group, the atoms around it and its neighbour have not: why frozen atoms are marked."""
     image = _hop("cu-vacancy").image(0.0)
-    inputs = _image_step(_hop("cu-vacancy"), image, SETTINGS, 0.05).inputs
+    inputs = _image_step(_plan(_hop("cu-vacancy")), image, SETTINGS, 0.05).inputs
     atoms, grid = image.atoms.copy(), tuple(inputs["grid"])
     whole = shared_symmetry([atoms], grid)
     left = shared_symmetry([atoms, _marked(atoms, np.array(inputs["directions"]))], grid)
     assert len(left["rotations"]) < len(whole["rotations"])
+
+
+def _relaxed_ends(hop: Hop, folder: Path, fmax: float = 0.04) -> Hop:
+    """The first and the last image moved by random displacements on a moved host, and written."""
+    rng = np.random.default_rng(7)
+    ends = replace(hop, images=(hop.images[0], hop.images[-1]))
+    host = hop.host_unit.positions + [0.0, 0.0, 0.05]
+    ends = follow_host(ends, host)
+    ends = with_positions(ends, images={i.fraction: i.atoms.positions + 0.1 * (rng.random((len(i.atoms), 3)) - 0.5) for i in ends.images})
+    free = dict.fromkeys([image_key(i.fraction) for i in ends.images], tuple(free_atoms(hop)))
+    write_relaxed(ends, folder, Relaxation("PBE", basis_name(hop.spec.metal, "default"), fmax, hop.repeat, 4, {"host": -1.0}, free))
+    return ends
+
+
+def test_images_at_hand_are_kept_and_a_new_one_starts_between_them(tmp_path: Path) -> None:
+    """Half way between two images every atom is displaced by the mean of theirs; the mover keeps its place along the hop."""
+    hop = _with_images("cu111-adatom", (0.0, 0.25, 0.5))
+    ends = _relaxed_ends(hop, tmp_path)
+    plan = _at_hand(hop, tmp_path, SETTINGS, 0.05)
+    assert plan.wanted == (0.25,)
+    assert plan.free == tuple(free_atoms(hop))
+    for image in ends.images:
+        assert np.allclose(plan.hop.image(image.fraction).atoms.positions, image.atoms.positions, atol=1e-6)
+    as_built = follow_host(hop, ends.host_unit.positions)
+    gone = [plan.hop.image(f).atoms.positions - as_built.image(f).atoms.positions for f in (0.0, 0.25, 0.5)]
+    others = np.arange(len(gone[0])) != hop.images[0].mover
+    assert np.allclose(gone[1][others], 0.5 * (gone[0] + gone[2])[others], atol=1e-6)
+    step = gone[1][hop.images[0].mover]
+    assert abs(step @ hop.hop_vector) < 1e-6
+    assert np.allclose(np.cross(step - 0.5 * (gone[0] + gone[2])[hop.images[0].mover], hop.hop_vector), 0.0, atol=1e-5)
+
+
+def test_beyond_the_last_image_displacements_are_those_of_the_nearest() -> None:
+    hop = _with_images("cu111-adatom", (0.0, 0.25, 0.5, 1.0))
+    moved = np.zeros((len(hop.images[0].atoms), 3))
+    moved[3] = [0.0, 0.02, 0.03]
+    known = with_positions(replace(hop, images=hop.images[1:3]), images={i.fraction: i.atoms.positions + moved for i in hop.images[1:3]})
+    for image in between_neighbours(hop, known).images:
+        assert np.allclose(image.atoms.positions, hop.image(image.fraction).atoms.positions + moved, atol=1e-9)
+
+
+def test_structures_of_another_kind_are_not_kept(tmp_path: Path) -> None:
+    hop = _with_images("cu111-adatom", (0.0, 0.25, 0.5))
+    _relaxed_ends(hop, tmp_path)
+    with pytest.raises(InputError, match="emf-small.*emf-default|emf-default.*emf-small"):
+        _at_hand(hop, tmp_path, load_settings("quick", {"dft.recipe": "small"}), 0.05)
+    _relaxed_ends(hop, tmp_path, fmax=0.08)
+    with pytest.raises(InputError, match="forces up to 0.080"):
+        _at_hand(hop, tmp_path, SETTINGS, 0.05)
+
+
+def _with_images(name: str, fractions: tuple[float, ...]) -> Hop:
+    spec = replace(load_spec(Path("structures") / f"{name}.toml"), images=fractions)
+    return build_hop(spec, size=(3, 3, 1), layers=4, vacuum=5.0, functional="PBE")

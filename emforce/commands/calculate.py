@@ -29,6 +29,8 @@ def register(add: AddCommand) -> None:
     add_specs(relax)
     add_cluster(relax)
     add_store(relax)
+    relax.add_argument("--keep", action="store_true",
+                       help="host and images that the folder has already stay as they are; only those that it lacks are relaxed")
 
     run = add("run", _run, "Compute the wind force for each specification and store it.")
     add_specs(run)
@@ -85,7 +87,7 @@ def _relax(options: argparse.Namespace) -> int:
     workers = checked_workers(options)
     _check_run(options.spec, ())
     for folder in relax_hops(options.spec, preset=options.preset, overrides=overrides(options.set),
-                             workers=workers, store=options.store, cluster=options.cluster):
+                             workers=workers, store=options.store, cluster=options.cluster, keep=options.keep):
         print(folder)
     return 0
 

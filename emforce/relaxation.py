@@ -18,7 +18,15 @@ from emforce.hop import Hop, Image, nearness
 from emforce.jobs import Step, atoms_document
 from emforce.materials import material
 from emforce.plan import dft_document, host_grid, setups, title_of
-from emforce.relaxed import Relaxation, apply_relaxed, follow_host, image_key, read_relaxed, with_positions, write_relaxed
+from emforce.relaxed import (
+    Relaxation,
+    apply_relaxed,
+    follow_host,
+    image_key,
+    read_relaxed,
+    with_positions,
+    write_relaxed,
+)
 from emforce.settings import Settings, load_settings
 from emforce.store import Finished, Store
 from emforce.workflow import built_hop, relaxed_folder

@@ -5,20 +5,25 @@
 stores rows of their own. They also measure what the functional leaves open in the rows without that change: those get the
 part `functional`, sigma = |K(LDA) - K|, and likewise for Z_direct. Only one field of `PARTS` may differ, everything else of
 the preset's label, the method, and whether the structures were relaxed are the same; of several
-such rows the largest change counts. It does not matter which of the rows was computed first. Of two supercells either
+such rows the largest change counts. Of hop averages that do not rest on the same points of the hop, the averages over the points
+that both have are compared. It does not matter which of the rows was computed first. Of two supercells either
 measures the part of the other: it is the larger one that is served.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from emforce.database import Condition, Database
+from emforce.errors import InputError
 from emforce.keys import BY_NAME
-from emforce.record import Record, quadrature
+from emforce.physics.wind import hop_average
+from emforce.record import HOP_AVERAGE, Record, quadrature
 from emforce.settings import preset_fields
 
 #: field of the settings, and the part of sigma that a row with another value of it measures
@@ -38,7 +43,7 @@ _QUANTITIES = (
     ("k_wind_uohm_cm", "k_wind_sigma_uohm_cm", "k_wind_sigma_parts_uohm_cm"),
     ("z_direct", "z_direct_sigma", "z_direct_sigma_parts"),
 )
-_SAME = ("spec", "metal", "facet", "defect", "hop", "species", "site", "method")
+_SAME_HOP = ("spec", "metal", "facet", "defect", "hop", "species", "method")
 
 
 def varied_field(preset: str, other: str) -> str | None:
@@ -52,26 +57,28 @@ def varied_field(preset: str, other: str) -> str | None:
 def with_variations(record: Record, others: Iterable[Record]) -> Record:
     """The record with the parts of its uncertainties that rows of the same hop with other settings measure.
 
-    `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}. A record that is not
-    served, or for which there is none, is returned as it is, without the parts that it may have had.
+    `others` may be of any site of the hop; of several rows of one site and preset the last counts.
+    `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}, and for a hop average over
+    fewer points "points", their fractions, with the averages over them of the other row and ("own_...") of this one. A record
+    that is not served, or for which there is none, is returned as it is, without the parts that it may have had.
     """
     if record.status != "ok":
         return record
+    same_hop = list(others)
+    latest = {other.preset: other for other in same_hop if other.site == record.site}
     found: dict[str, list[dict[str, Any]]] = {}
-    for other in others:
+    for other in latest.values():
         field = _measured_field(record, other)
-        if field is None:
-            continue
-        values = {name: getattr(other, name) for name, _, _ in _QUANTITIES}
-        found.setdefault(PARTS[field], []).append(
-            {"preset": other.preset} | {name: None if math.isnan(v) else v for name, v in values.items()})
+        if field is not None:
+            found.setdefault(PARTS[field], []).append({"preset": other.preset} | _compared(record, other, same_hop))
     changed: dict[str, Any] = {}
     for name, sigma, parts in _QUANTITIES:
         value = getattr(record, name)
         kept: Mapping[str, float] = {k: v for k, v in getattr(record, parts).items() if k not in PARTS.values()}
         if math.isnan(value):
             continue
-        measured = {part: [abs(entry[name] - value) for entry in entries if entry[name] is not None]
+        measured = {part: [abs(entry[name] - own) for entry in entries
+                           if entry[name] is not None and (own := entry.get(f"own_{name}", value)) is not None]
                     for part, entries in found.items()}
         changed[parts] = {**kept, **{part: max(changes) for part, changes in sorted(measured.items()) if changes}}
         changed[sigma] = quadrature(changed[parts])
@@ -79,6 +86,37 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     if found:
         origin["varied"] = {part: sorted(entries, key=lambda e: str(e["preset"])) for part, entries in sorted(found.items())}
     return replace(record, **changed, provenance=origin) if origin != record.provenance else record
+
+
+def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict[str, Any]:
+    """Values of another row to compare with, None where it has none; see `with_variations`."""
+    names = [name for name, _, _ in _QUANTITIES]
+    points, theirs = _points(record, same_hop), _points(other, same_hop)
+    if not points or not theirs or points.keys() == theirs.keys():
+        return {name: _known(getattr(other, name)) for name in names}
+    shared = sorted(points.keys() & theirs.keys())
+    symmetric = max(points) < 1 - 1e-6
+    found: dict[str, Any] = {"points": shared}
+    for prefix, rows in (("own_", points), ("", theirs)):
+        for name in names:
+            try:
+                found[prefix + name] = _known(hop_average(np.array(shared), np.array([getattr(rows[f], name) for f in shared]),
+                                                          symmetric))
+            except InputError:  # they do not reach from end to end
+                found[prefix + name] = None
+    return found
+
+
+def _points(average: Record, same_hop: Iterable[Record]) -> dict[float, Record]:
+    """Rows of the points that a hop average rests on, by fraction; none for a row that is no average."""
+    if average.site != HOP_AVERAGE:
+        return {}
+    return {round(row.fraction, 6): row for row in same_hop if row.preset == average.preset and row.site != HOP_AVERAGE
+            and row.method == average.method and row.status == "ok" and not math.isnan(row.fraction)}
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _measured_field(record: Record, other: Record) -> str | None:
@@ -92,7 +130,7 @@ def _measured_field(record: Record, other: Record) -> str | None:
 def _comparable(record: Record, other: Record) -> bool:
     relaxed = [one.provenance.get("geometry") == UNRELAXED for one in (record, other)]
     return (relaxed[0] == relaxed[1] and other.status == "ok"
-            and all(getattr(record, name) == getattr(other, name) for name in _SAME))
+            and all(getattr(record, name) == getattr(other, name) for name in (*_SAME_HOP, "site")))
 
 
 def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Record]:
@@ -100,7 +138,8 @@ def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Recor
 
     Returns the records as they were stored, in their order.
     """
-    stored = [with_variations(record, _of_hop(rows, record)) for record in records]
+    made = list(records)
+    stored = [with_variations(record, [*_of_hop(rows, record), *made]) for record in made]
     for record in stored:
         rows.add(record)
     for record in stored:
@@ -112,8 +151,8 @@ def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Recor
 
 
 def _of_hop(rows: Database, record: Record) -> list[Record]:
-    """Served rows of the same site of the same hop, by the same method."""
-    return rows.records([Condition(BY_NAME[name], "=", (str(getattr(record, name)),)) for name in _SAME])
+    """Served rows of all sites of the same hop, by the same method."""
+    return rows.records([Condition(BY_NAME[name], "=", (str(getattr(record, name)),)) for name in _SAME_HOP])
 
 
 __all__ = ["PARTS", "UNRELAXED", "add_with_variations", "varied_field", "with_variations"]

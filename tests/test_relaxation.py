@@ -89,9 +89,11 @@ def _relaxed_ends(hop: Hop, folder: Path, fmax: float = 0.04) -> Hop:
     ends = replace(hop, images=(hop.images[0], hop.images[-1]))
     host = hop.host_unit.positions + [0.0, 0.0, 0.05]
     ends = follow_host(ends, host)
-    ends = with_positions(ends, images={i.fraction: i.atoms.positions + 0.1 * (rng.random((len(i.atoms), 3)) - 0.5) for i in ends.images})
+    shaken = {i.fraction: i.atoms.positions + 0.1 * (rng.random((len(i.atoms), 3)) - 0.5) for i in ends.images}
+    ends = with_positions(ends, images=shaken)
     free = dict.fromkeys([image_key(i.fraction) for i in ends.images], tuple(free_atoms(hop)))
-    write_relaxed(ends, folder, Relaxation("PBE", basis_name(hop.spec.metal, "default"), fmax, hop.repeat, 4, {"host": -1.0}, free))
+    basis = basis_name(hop.spec.metal, "default")
+    write_relaxed(ends, folder, Relaxation("PBE", basis, fmax, hop.repeat, 4, {"host": -1.0}, free))
     return ends
 
 
@@ -117,7 +119,8 @@ def test_beyond_the_last_image_displacements_are_those_of_the_nearest() -> None:
     hop = _with_images("cu111-adatom", (0.0, 0.25, 0.5, 1.0))
     moved = np.zeros((len(hop.images[0].atoms), 3))
     moved[3] = [0.0, 0.02, 0.03]
-    known = with_positions(replace(hop, images=hop.images[1:3]), images={i.fraction: i.atoms.positions + moved for i in hop.images[1:3]})
+    known = replace(hop, images=hop.images[1:3])
+    known = with_positions(known, images={i.fraction: i.atoms.positions + moved for i in known.images})
     for image in between_neighbours(hop, known).images:
         assert np.allclose(image.atoms.positions, hop.image(image.fraction).atoms.positions + moved, atol=1e-9)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import synthetic
 
 from emforce.database import Condition, Database
 from emforce.keys import BY_NAME
+from emforce.record import Record
 from emforce.variations import UNRELAXED, add_with_variations, varied_field, with_variations
 
 LDA = "quick (dft.functional=LDA)"
@@ -106,3 +108,32 @@ def test_of_two_supercells_each_has_the_change_as_a_part(tmp_path, order):
             row = served(database, preset)
             assert row.k_wind_uohm_cm == value
             assert row.k_wind_sigma_parts_uohm_cm["supercell"] == pytest.approx(7.0)
+
+
+def _points(preset: str, values: dict[float, float], average: float) -> list[Record]:
+    sites = {0.0: "initial", 0.5: "saddle"}
+    return [*(synthetic.record(**DIRECT | {"site": sites.get(f, f"s={f}"), "fraction": f, "preset": preset, "k_wind_uohm_cm": k})
+              for f, k in values.items()), hop(preset=preset, k_wind_uohm_cm=average)]
+
+
+@pytest.mark.parametrize("first", ["quick", LDA])
+def test_averages_over_different_points_are_compared_on_those_that_both_have(tmp_path: Path, first: str) -> None:
+    """PBE at three points, LDA at two: the change is that of (K(0) + K(0.5))/2, not of the averages as they are."""
+    rows = {"quick": _points("quick", {0.0: 10.0, 0.25: 70.0, 0.5: 50.0}, 50.0), LDA: _points(LDA, {0.0: 6.0, 0.5: 44.0}, 25.0)}
+    with Database(tmp_path / "a.db", create=True) as database:
+        for preset in sorted(rows, key=lambda preset: preset != first):
+            add_with_variations(database, rows[preset])
+        found = {(row.preset, row.site): row for row in database.records([])}
+    average = found["quick", "hop average"]
+    assert average.k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(30.0 - 25.0)
+    assert average.z_direct_sigma_parts["functional"] == pytest.approx(0.0)
+    (entry,) = average.provenance["varied"]["functional"]
+    assert entry["points"] == [0.0, 0.5] and entry["own_k_wind_uohm_cm"] == pytest.approx(30.0)
+    assert found["quick", "saddle"].k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(6.0)
+    assert "functional" not in found["quick", "s=0.25"].k_wind_sigma_parts_uohm_cm
+
+
+def test_points_that_do_not_reach_the_end_measure_nothing() -> None:
+    rows = [*_points("quick", {0.0: 10.0, 0.5: 50.0}, 30.0), *_points(LDA, {0.25: 30.0, 0.5: 44.0}, 37.0)]
+    found = with_variations(rows[2], rows)
+    assert "functional" not in found.k_wind_sigma_parts_uohm_cm

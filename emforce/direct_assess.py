@@ -51,6 +51,7 @@ class DirectValue:
     parts : named parts of its uncertainty; nan: not estimated
     tensor : (3, 3), nan where not computed (the hop average has none)
     omegas, total : (n,) hbar/tau, eV, and Z along the hop
+    remainder : (n,) Z - tau m along the hop, m of the response's own region
     sea : Fermi-sea part at the smallest hbar/tau, a diagnostic that depends on the basis
     k_free : uOhm cm along the hop, K of what grows with tau in a fit that does not know the wind force
     condition : largest condition number
@@ -61,6 +62,7 @@ class DirectValue:
     tensor: np.ndarray
     omegas: np.ndarray
     total: np.ndarray
+    remainder: np.ndarray
     sea: float
     k_free: float
     condition: float
@@ -81,7 +83,7 @@ class DirectValue:
         found: dict[str, Any] = {
             "z_direct_sigma_parts": self.parts,
             "z_direct_tensor": self.tensor,
-            "z_total_of_tau": {"hbar_over_tau_eV": self.omegas, "values": self.total},
+            "z_total_of_tau": {"hbar_over_tau_eV": self.omegas, "values": self.total, "remainders": self.remainder},
             "z_fermi_sea": self.sea,
         }
         if self.is_interval:
@@ -124,7 +126,8 @@ def assess_direct(
             change = abs(float(tensor(variation["change"])[0, 0]))
             parts[variation["part"]] = float(np.fmax(parts[variation["part"]], change))
         total = np.array([tensor(t)[0, 0] for t in image["total"]])
-        found.append(DirectValue(value, parts, z, omegas, total, float(tensor(image["sea"][smallest])[0, 0]),
+        remainder = total - tensor(image["m"])[0, 0] / omegas
+        found.append(DirectValue(value, parts, z, omegas, total, remainder, float(tensor(image["sea"][smallest])[0, 0]),
                                  float(tensor(image["m_free"])[0, 0]) * scale, float(image["condition"])))
     return found
 
@@ -138,6 +141,7 @@ def average_direct(values: Sequence[DirectValue], fractions: Sequence[float], sy
 
     parts = {name: mean([v.parts[name] for v in values]) for name in values[0].parts}
     parts["path"] = path_error(fractions, [v.value for v in values], symmetric)
-    total = np.array([mean([v.total[i] for v in values]) for i in range(len(values[0].omegas))])
-    return DirectValue(mean([v.value for v in values]), parts, np.full((3, 3), NAN), values[0].omegas, total,
+    total, remainder = (np.array([mean([getattr(v, name)[i] for v in values]) for i in range(len(values[0].omegas))])
+                        for name in ("total", "remainder"))
+    return DirectValue(mean([v.value for v in values]), parts, np.full((3, 3), NAN), values[0].omegas, total, remainder,
                        mean([v.sea for v in values]), mean([v.k_free for v in values]), max(v.condition for v in values))

@@ -115,7 +115,8 @@ _DIRECT: tuple[Key, ...] = (
     Key("z_direct_tensor", "json", "detail", "", _FIELD, "Direct valence as a tensor [force axis][field axis]",
         group="direct", since=2),
     Key("z_total_of_tau", "json", "detail", "", _FIELD,
-        "Total response Z along the hop against the scattering rate: lists hbar_over_tau_eV and values, of equal length",
+        "Total response Z along the hop against the scattering rate: lists hbar_over_tau_eV, values, and remainders, Z less "
+        "its own wind part tau m (rows of before November 2026 lack them), of equal length",
         r"$Z(\tau)$", "direct", 2),
     Key("z_fermi_sea", "number", "value", "", _FIELD,
         "Fermi-sea part of the Kubo-Bastin response: a diagnostic that depends on the basis, no valence",

@@ -39,7 +39,7 @@ SIGMA_PARTS = (
     "basis",
 )
 #: columns of the tables that a record may hold
-TAU_COLUMNS = ("hbar_over_tau_eV", "values")
+TAU_COLUMNS = ("hbar_over_tau_eV", "values", "remainders")
 HEAT_COLUMNS = (
     "temperature_K",
     "q_el_eV", "q_el_sigma_eV",
@@ -103,7 +103,8 @@ class Record(Stored):
     z_direct, z_direct_sigma, z_direct_sigma_parts, z_direct_tensor : the direct valence, as those of K
     z_direct_low, z_direct_high : interval of the direct valence; alone, with z_direct nan, where its drift over tau
         exceeds its size; both or neither
-    z_total_of_tau : {"hbar_over_tau_eV": (n,), "values": (n,)}, the total response along the hop
+    z_total_of_tau : {"hbar_over_tau_eV": (n,), "values": (n,), "remainders": (n,)}, the total response along the hop, and
+        what is left of it without tau m, m of the response itself
     z_fermi_sea : Fermi-sea part, a diagnostic
     barrier_eV ... ea_sigma_eV : kinetics of the hop, each value with its sigma; kinetics_condition in words;
         kinetics_details: any JSON-able mapping

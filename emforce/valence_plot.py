@@ -163,9 +163,8 @@ def tau_figure(rows: Iterable[Document], hosts: Hosts) -> Figure:
         raise NothingToDraw("no response against tau to draw: no row with z_total_of_tau and K whose host is stored")
     with mpl.rc_context(_STYLE):
         lead = (f"{_SIGN} Line: wind part τm = K/ρ(τ), with its uncertainty, ρ(τ) = 1/(ε0 ωp² τ) and ωp of the host. "
-                "Remainder: Z − τm; its limit for long τ is the direct part. Where the supercell is too small (vacancies of fcc "
-                "metals, Al(111)) the region of the response ends before that of K: its m is not quite that of K, the remainder "
-                "drawn here holds the difference over ħ/τ, and the direct part is the limit with the response's own m.")
+                "Remainder: Z − τm with the m of the response's own region, which ends before that of K where the supercell is "
+                "too small (vacancies of fcc metals, Al(111)); its limit for long τ is the direct part.")
         drawn = [row for row, _ in found]
         figure, axes = _figure(2 * len(found), drawn, lead, widths=(3.4, 3.4) * min(len(found), 2))
         for i, (row, omega_p_eV) in enumerate(found):
@@ -323,7 +322,7 @@ def _draw_tau(left: Any, right: Any, row: Document, omega_p_eV: float) -> None:
     left.plot(x, m / x, color=_COLOURS[0], label=r"wind part $\tau m$")
     left.fill_between(x, (K - sigma) / x, (K + sigma) / x, color=_COLOURS[5], alpha=0.3, linewidth=0, label=r"its uncertainty")
     left.plot(rate, total, color=_COLOURS[1], marker="o", markersize=4.5, linestyle="none", label=r"total $Z(\tau)$")
-    right.plot(rate, total - m / rate, color=_COLOURS[2], marker="^", markersize=4.5, linestyle=":",
+    right.plot(rate, table.get("remainders", total - m / rate), color=_COLOURS[2], marker="^", markersize=4.5, linestyle=":",
                label=r"remainder $Z - \tau m$")
     if row.get("z_direct") is not None:
         right.errorbar(0, row["z_direct"], yerr=row["z_direct_sigma"], color="black", marker="D", markersize=4.5,

@@ -50,6 +50,7 @@ def test_the_split_comes_back_with_its_parts():
     first = values(curve=0.3)[0]
     assert first.tensor == pytest.approx(Z_DIRECT, abs=1e-9)
     assert first.value == pytest.approx(0.4, abs=1e-9)
+    assert first.remainder == pytest.approx(0.4 + 0.3 * np.array(OMEGAS))
     assert first.parts["drift"] == pytest.approx(0.3 * 0.2)
     assert first.parts["limit"] == pytest.approx(0.0, abs=1e-9)
     assert first.parts["basis"] == pytest.approx(0.4 * max(0.02, 1 - 0.98**2))
@@ -100,7 +101,8 @@ def test_a_field_along_the_hop_alone_is_enough():
 
 def known(value: float, drift: float) -> DirectValue:
     nothing = np.full((3, 3), math.nan)
-    return DirectValue(value, {"drift": drift, "basis": 0.0}, nothing, np.array(OMEGAS), np.full(5, value), 0.1, -100.0, 5.0)
+    flat = np.full(5, value)
+    return DirectValue(value, {"drift": drift, "basis": 0.0}, nothing, np.array(OMEGAS), flat, flat, 0.1, -100.0, 5.0)
 
 
 @pytest.mark.parametrize("drift", [0.5, 1.5])
@@ -117,6 +119,7 @@ def test_a_drift_beyond_the_value_makes_an_interval(drift):
         assert record.z_direct_sigma == pytest.approx(0.5)
         assert math.isnan(record.z_direct_low)
     assert record.z_total_of_tau["hbar_over_tau_eV"] == pytest.approx(OMEGAS)
+    assert record.z_total_of_tau["remainders"] == pytest.approx([1.0] * len(OMEGAS))
 
 
 def test_a_drift_that_is_not_known_makes_an_interval_too():

@@ -95,6 +95,12 @@ def test_rates(stored):
     m = wire_rows.K["W"] * units.uohm_cm * units.epsilon0 * wire_rows.OMEGA["W"] ** 2
     assert wind * x == pytest.approx(np.full(len(x), m), rel=1e-6)
     assert lines[r"remainder $Z - \tau m$"][1] == pytest.approx((2.0 - m) / rate + 0.8 - 0.5 * rate, abs=1e-5)
+    # a row that knows the remainder with the response's own m is drawn with it
+    own = np.linspace(0.7, 0.8, len(rate))
+    knowing = [{**row, "z_total_of_tau": {**row["z_total_of_tau"], "remainders": own.tolist()}}
+               for row in rows if row["z_total_of_tau"]]
+    drawn = {line.get_label(): line.get_data() for line in valence_plot.tau_figure(knowing, stored[1]).axes[1].lines}
+    assert drawn[r"remainder $Z - \tau m$"][1] == pytest.approx(own)
     (point,) = right.containers
     assert point.lines[0].get_data() == ([0], [wire_rows.Z_DIRECT])
     (band,) = left.collections

@@ -75,7 +75,7 @@ class DirectValue:
     @property
     def is_interval(self) -> bool:
         """Whether drift or numerical parts exceed the value, and `NEGLIGIBLE`."""
-        numerical = [self.parts.get(name, NAN) for name in ("region", "edge", "frequencies")]
+        numerical = [self.parts.get(name, NAN) for name in ("region", "edge", "frequencies", "layers")]
         return not max(self.parts["drift"], *(p for p in numerical if not math.isnan(p)), 0.0) <= max(abs(self.value), NEGLIGIBLE)
 
     def fields(self) -> dict[str, Any]:

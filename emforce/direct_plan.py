@@ -26,6 +26,7 @@ class DirectHop:
     images, labels : document and label of each image
     needs : the ground states by name
     embedding : the embedding that the wind force is served from; tables : the step of its host's Green functions
+    others : the embeddings that the wind force is compared with, another slab or a coarser mesh, and their tables at E_F
     fermi_error : uncertainty of E_F, eV; its tables hold it with both signs
     axes : of the field
     """
@@ -37,6 +38,7 @@ class DirectHop:
     needs: Mapping[str, Step]
     embedding: Document
     tables: Step
+    others: Sequence[tuple[Document, Step]]
     fermi_error: float
     axes: tuple[int, ...]
 
@@ -47,22 +49,22 @@ def direct_step(hop: DirectHop, settings: Direct) -> Step:
     Mesh, region, width of the average and Fermi energy are those that the wind force is served from. Z_direct is what the whole
     response has beyond tau m, m of the same defect in the same host. Variations run at the middle hbar/tau.
     """
-    host, thick = hop.needs["host"], hop.needs[hop.embedding["host"]]
-    own = dipoles_step(hop, host)
-    wide = own if thick is host else dipoles_step(hop, thick)
-    needs = {"host": host, "dipoles": wide, "tables": hop.tables}
-    if thick is not host:
-        needs["thick"] = thick
-    needs |= _movers(hop, own)
+    movers = _movers(hop, dipoles_step(hop, hop.needs["host"]))
+    needs = _needs(hop, hop.embedding, hop.tables) | movers
     omegas = settings.omegas_eV
     middle = sorted(omegas)[len(omegas) // 2]
     edge = {middle: {"edge": "other F"}} if "edge" in settings.vary else {}
-    responses = {f"response {omega:g}": _response(hop, needs, {"omega": omega}, edge.get(omega, {})) for omega in omegas}
+    responses = {f"response {omega:g}": _response(hop, hop.embedding, needs, {"omega": omega}, edge.get(omega, {}))
+                 for omega in omegas}
     varied, entries = {}, []
     for part, change in _variations(hop, settings):
         name = f"{part} {next(iter(change.values())):g}"
-        varied[name] = _response(hop, needs, {"omega": middle} | change)
+        varied[name] = _response(hop, hop.embedding, needs, {"omega": middle} | change)
         entries.append({"part": part, "response": name})
+    for embedding, tables in hop.others if "layers" in settings.vary else ():
+        name = f"layers {embedding['name']}"
+        varied[name] = _response(hop, embedding, _needs(hop, embedding, tables) | movers, {"omega": middle})
+        entries.append({"part": "layers", "response": name})
     inputs = {"responses": list(responses), "variations": entries, "middle": f"response {middle:g}",
               "still_to_come": STILL_TO_COME}
     return Step("direct", f"{hop.title} direct valence", inputs, responses | varied, seconds=0.1, resources="light")
@@ -82,6 +84,13 @@ def _variations(hop: DirectHop, settings: Direct) -> list[tuple[str, dict[str, f
     return found
 
 
+def _needs(hop: DirectHop, embedding: Document, tables: Step) -> dict[str, Step]:
+    """What a response takes of the host of an embedding."""
+    host, thick = hop.needs["host"], hop.needs[embedding["host"]]
+    found = {"host": host, "dipoles": dipoles_step(hop, thick), "tables": tables}
+    return found if thick is host else found | {"thick": thick}
+
+
 def _movers(hop: DirectHop, own: Step) -> dict[str, Step]:
     movers = {}
     for image, label in zip(hop.images, hop.labels, strict=True):
@@ -94,14 +103,15 @@ def _movers(hop: DirectHop, own: Step) -> dict[str, Step]:
 
 
 def _response(
-    hop: DirectHop, needs: Mapping[str, Step], change: Mapping[str, float], more: Mapping[str, str] | None = None
+    hop: DirectHop, embedding: Document, needs: Mapping[str, Step], change: Mapping[str, float],
+    more: Mapping[str, str] | None = None,
 ) -> Step:
     """Response of all images; `change` is what differs from the served radius and level, and the omega, `more` what is added."""
     inputs = {
         "omega": 0.0,
-        "mesh": hop.embedding["mesh"],
+        "mesh": embedding["mesh"],
         "radius": hop.embedding["radii"][0],
-        "atoms": hop.embedding["atoms"],
+        "atoms": embedding["atoms"],
         "axes": list(hop.axes),
         "movers": [name for name in needs if name.startswith("mover ")],
         "sigma": hop.embedding["sigmas"][0],
@@ -109,6 +119,8 @@ def _response(
     } | dict(change) | dict(more or {})
     words = ", ".join(f"{name} {value:g}" for name, value in change.items() if name not in ("omega", "served_radius"))
     title = f"{hop.title} response at {inputs['omega']:g} eV" + (f", {words}" if words else "")
+    if embedding is not hop.embedding:
+        title += f", in {embedding['name']}"
     return Step("response", title, inputs, needs, seconds=15.0 * len(hop.images), resources="embedding")
 
 

@@ -237,8 +237,9 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
         common = hop_document(flat, settings) | {"setups": setups(species, settings.dft.recipe), "dft": dft_document(settings)}
         axes = (0,) if settings.dft.directions == "hop" else (0, 1) if slab else (0, 1, 2)
         labels = [image.label for image in flat.images]
-        tables = wind.needs[wind.inputs["embeddings"][0]["steps"][0]].needs["tables"]
-        direct = direct_step(DirectHop(title_of(hop), common, documents, labels, needs, embeddings[0], tables,
+        tables = [wind.needs[entry["steps"][0]].needs["tables"] for entry in wind.inputs["embeddings"]]
+        others = list(zip(embeddings[1:], tables[1:], strict=True))
+        direct = direct_step(DirectHop(title_of(hop), common, documents, labels, needs, embeddings[0], tables[0], others,
                                        settings.embedding.fermi_error_eV, axes), settings.direct)
     return HopPlan(flat, bulk_step(hop.spec.metal, settings), wind, tuple(images), needs, direct)
 

@@ -127,8 +127,9 @@ class Direct:
     ----------
     compute : whether to compute it; the wind force does not need it
     omegas_eV : hbar/tau at which the whole response is computed, three or more
-    vary : parts of the uncertainty that are computed: region (the next smaller radius), frequencies (three times as many),
-        fermi_energy (E_F -+ embedding.fermi_error_eV)
+    vary : parts of the uncertainty that are computed: region (the next smaller radius), edge (the other way in which orbitals
+        carry the host's couplings over it), frequencies (three times as many), layers (the other thick slab on its coarser
+        mesh; in bulk the coarser mesh alone), fermi_energy (E_F -+ embedding.fermi_error_eV)
     radius_A : of the region
     mesh_share : k-points of the response along each axis, as a share of those of the wind's tables
     """
@@ -244,7 +245,7 @@ _POSITIVE = {"force_tolerance_eV_per_A", "symmetry_tolerance_A", "plane_wave_cut
              "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}
-_CHOICES = {"directions": ("hop", "all"), "vary": ("region", "edge", "frequencies", "fermi_energy")}
+_CHOICES = {"directions": ("hop", "all"), "vary": ("region", "edge", "frequencies", "layers", "fermi_energy")}
 _COUNTS = {"shells", "newton_steps", "plane_wave_layers"}  # whole numbers that may be 0
 _MAY_BE_EMPTY = {"wide_energies_eV"}
 

@@ -280,3 +280,22 @@ def test_host_and_supercell_share_k_points_and_grid(name, preset, spacing):
         if step.kind == "host" and not made.hop.host_unit.pbc[2]:
             assert list(step.inputs["kpts"]) == list(host["kpts"])
             assert list(step.inputs["grid"][:2]) == list(host["grid"][:2])
+
+
+@pytest.mark.parametrize("name, host", [("cu100-adatom", "thick 6"), ("cu-vacancy", "host")])
+def test_the_direct_part_is_compared_with_the_host_that_the_wind_force_is(name, host):
+    """The other slab, in bulk the coarser mesh: its own tables, dipoles and mesh, the same movers and region."""
+    settings = load_settings("quick", {"direct.vary": ["layers"]})
+    made = plan(built(name), settings)
+    (entry,) = made.direct.inputs["variations"]
+    assert entry["part"] == "layers"
+    other, served = made.direct.needs[entry["response"]], made.direct.needs[made.direct.inputs["middle"]]
+    tables = made.wind.needs[made.wind.inputs["embeddings"][1]["steps"][0]].needs["tables"]
+    assert other.needs["tables"].key == tables.key and other.inputs["mesh"] == tables.inputs["mesh"]
+    assert other.inputs["omega"] == served.inputs["omega"] and other.inputs["radius"] == served.inputs["radius"]
+    assert {n: s.key for n, s in other.needs.items() if n.startswith("mover")} == {
+        n: s.key for n, s in served.needs.items() if n.startswith("mover")}
+    thick = other.needs.get("thick", other.needs["host"])
+    assert thick.key == made.ground_states[host].key and other.needs["dipoles"].needs["host"].key == thick.key
+    assert tables.inputs["mesh"][0] < served.inputs["mesh"][0]
+    assert not plan(built(name), load_settings("quick", {"direct.vary": []})).direct.inputs["variations"]

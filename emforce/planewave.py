@@ -11,6 +11,7 @@ GPAW is imported only where a calculation is made; reading a stored reference ne
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import metadata
@@ -299,8 +300,9 @@ def equilibrium_lattice_constant(symbol: str, structure: str, guess: float, *, s
                                  cutoff: float = 500.0, kpts: int = 10) -> tuple[float, float]:
     """Lattice constant of least energy in plane waves, and what the fit leaves open (Angstrom).
 
-    Energies at seven lattice constants within 3 % of `guess`, fitted by a cubic in a^-2 (Birch's equation of state, third order);
-    the second number is the change when the two outermost are left out.
+    Energies at seven lattice constants, 1 % apart around `guess`, fitted by a cubic in a^-2 (Birch's equation of state, third
+    order); the second number is the change when the two outermost are left out. Where the five inner ones do not hold the minimum
+    the seven move after it, by two steps at a time and at most 6 %.
 
     Parameters
     ----------
@@ -315,15 +317,32 @@ def equilibrium_lattice_constant(symbol: str, structure: str, guess: float, *, s
     from ase.build import bulk
     from gpaw import GPAW, PW
 
-    constants = guess * np.linspace(0.97, 1.03, 7)
-    energies = []
-    for a in constants:
-        atoms = bulk(symbol, structure, a=float(a))
+    def energy(a: float) -> float:
+        atoms = bulk(symbol, structure, a=a)
         atoms.calc = GPAW(mode=PW(cutoff), xc=functional, setups=setup, kpts={"size": (kpts,) * 3, "gamma": True}, txt=None,
                           occupations={"name": "fermi-dirac", "width": SCF_WIDTH}, convergence={"density": 1e-6})
-        energies.append(float(atoms.get_potential_energy()))
-    all_points, inner = (birch_minimum(constants[part], np.array(energies)[part]) for part in (slice(None), slice(1, -1)))
-    return all_points, abs(all_points - inner)
+        return float(atoms.get_potential_energy())
+
+    return followed_minimum(energy, guess)
+
+
+def followed_minimum(energy: Callable[[float], float], guess: float) -> tuple[float, float]:
+    """Minimum of an energy (eV) over the lattice constant, as `equilibrium_lattice_constant` finds it."""
+    known: dict[int, float] = {}
+    centre = 0
+    while True:
+        steps = range(centre - 3, centre + 4)
+        for step in steps:
+            if step not in known:
+                known[step] = energy(guess * (1 + 0.01 * step))
+        constants, energies = guess * (1 + 0.01 * np.array(steps)), np.array([known[step] for step in steps])
+        try:
+            all_points, inner = (birch_minimum(constants[part], energies[part]) for part in (slice(None), slice(1, -1)))
+            return all_points, abs(all_points - inner)
+        except CheckError:
+            if abs(centre) >= 6:
+                raise
+            centre += 2 if energies[-1] < energies[0] else -2
 
 
 def birch_minimum(constants: Floats, energies: Floats) -> float:

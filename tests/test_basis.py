@@ -30,6 +30,7 @@ from emforce.planewave import (
     check_bulk_host,
     fermi_level,
     fermi_sums,
+    followed_minimum,
     irreducible_mesh,
     load_reference,
     plasma_frequency,
@@ -230,6 +231,14 @@ def test_lattice_constant_of_an_equation_of_state() -> None:
     for centre in (3.2, 3.17, 3.25):
         constants = centre * np.linspace(0.97, 1.03, 7)
         assert birch_minimum(constants, E(constants)) == pytest.approx(a0, abs=1e-9)
+    # a guess that is off: the points move after the minimum, and those known are not computed again
+    for guess, most in ((3.2 / 0.968, 9), (3.2 / 1.045, 11), (3.2, 7)):
+        asked: list[float] = []
+        found, open_ = followed_minimum(lambda a, asked=asked: asked.append(a) or E(a), guess)
+        assert found == pytest.approx(a0, abs=1e-9) and open_ < 1e-9
+        assert len(asked) == len(set(asked)) == most
+    with pytest.raises(CheckError, match="no energy minimum"):
+        followed_minimum(E, 3.8)
     far = np.linspace(3.4, 3.6, 7)
     with pytest.raises(CheckError, match="no energy minimum"):
         birch_minimum(far, E(far))

@@ -195,7 +195,7 @@ def test_unknown_metal_lists_the_known_ones(name):
 
 
 def test_unknown_functional():
-    with pytest.raises(InputError, match="PBE, experiment"):
+    with pytest.raises(InputError, match="PBE, LDA, experiment"):
         material("Cu").lattice_constant("B3LYP")
 
 

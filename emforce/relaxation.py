@@ -87,7 +87,8 @@ def relax_hops(
         if done:
             relaxed = with_positions(plan.hop, images={f: np.array(d.values["positions"]) for f, d in done.items()})
             host = _find(disk, hosts[name]) if name in hosts else None
-            write_relaxed(relaxed, folders[name], _relaxation(plan, settings, host, done))
+            keys = None if plan.kept is None else [image_key(f) for f in done]
+            write_relaxed(relaxed, folders[name], _relaxation(plan, settings, host, done), keys)
     return list(folders.values())
 
 

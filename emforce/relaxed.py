@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -108,9 +108,10 @@ def follow_host(hop: Hop, host_unit: FloatArray) -> Hop:
     return with_positions(hop, host_unit, positions)
 
 
-def write_relaxed(hop: Hop, directory: str | Path, relaxation: Relaxation) -> None:
+def write_relaxed(hop: Hop, directory: str | Path, relaxation: Relaxation, keys: Sequence[str] | None = None) -> None:
     """Write the host and the images of a relaxed hop; each file appears whole or not at all, the index last.
 
+    keys : of the structures to write, None for all; the files of the others stay as they are
     Raises `StoreError` when the folder cannot be written.
     """
     folder = Path(directory)
@@ -122,6 +123,8 @@ def write_relaxed(hop: Hop, directory: str | Path, relaxation: Relaxation) -> No
         "layers": relaxation.layers,
     }
     for key, atoms in _structures(hop).items():
+        if keys is not None and key not in keys:
+            continue
         extra: dict[str, object] = dict(info)
         if key in relaxation.energies_eV:
             extra["energy_eV"] = float(relaxation.energies_eV[key])

@@ -115,6 +115,18 @@ def test_images_at_hand_are_kept_and_a_new_one_starts_between_them(tmp_path: Pat
     assert np.allclose(np.cross(step - 0.5 * (gone[0] + gone[2])[hop.images[0].mover], hop.hop_vector), 0.0, atol=1e-5)
 
 
+def test_files_that_are_kept_are_not_written_again(tmp_path: Path) -> None:
+    hop = _with_images("cu111-adatom", (0.0, 0.25, 0.5))
+    _relaxed_ends(hop, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    plan = _at_hand(hop, tmp_path, SETTINGS, 0.05)
+    assert plan.kept is not None
+    write_relaxed(plan.hop, tmp_path, replace(plan.kept, fmax_eV_per_A=0.049), ["0.25"])
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after.keys() - before.keys() == {"image-0.25.extxyz"}
+    assert {name for name, data in before.items() if after[name] != data} == {"relaxed.json"}
+
+
 def test_beyond_the_last_image_displacements_are_those_of_the_nearest() -> None:
     hop = _with_images("cu111-adatom", (0.0, 0.25, 0.5, 1.0))
     moved = np.zeros((len(hop.images[0].atoms), 3))

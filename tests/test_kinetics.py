@@ -399,7 +399,7 @@ def test_vacancy_shells_and_symmetry() -> None:
     settings = load_settings("quick", {"kinetics.shells": 1})
     item = KineticsHop(hop, settings, Path("nowhere"), {}, shells_of(hop, 1))
     assert [len(s) for s in item.shells] == [1, 18]  # 12 + 12 neighbours, four of them shared, less the two ends themselves
-    start, saddle = with_hessians(item, {i.label: i.atoms for i in hop.images})
+    start, saddle = with_hessians(item, {image.label: image.atoms for image in map(hop.image, item.fractions)})
     assert len(start.group.rotations) == 48
     assert len(saddle.group.rotations) == 8
     assert len(start.nudged) + len(saddle.nudged) + 2 <= 40

@@ -87,13 +87,16 @@ def test_rotation_of_any_vector(vector):
     assert np.linalg.det(rotation) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("name", ["cu100-adatom", "w110-adatom"])
-def test_steps_of_the_main_job(name):
-    made = planned(name)
+@pytest.mark.parametrize("name, points", [("cu100-adatom", [0.0, 0.5]), ("w110-adatom", [0.0, 0.25, 0.5])])
+def test_steps_of_the_main_job(name, points):
+    made, count = planned(name), len(points)
+    assert [image.fraction for image in made.hop.images] == points
     kinds = [step.kind for step in made.wind_steps()]
-    # bulk, thin host, two thick hosts, two images, the mover displaced once in each (the site mirrors the hop), tables of
-    # each thick host, and of the first far from E_F, each image embedded in each of them, and what joins these
-    assert sorted(kinds) == sorted(["bulk"] + 3 * ["host", "tables"] + 2 * ["image", "displaced"] + 6 * ["embedding"] + ["wind"])
+    # bulk, thin host, two thick hosts, the images, the mover displaced once where the site mirrors the hop else twice,
+    # tables of each thick host, and of the first far from E_F, each image embedded in each of them, and what joins these
+    displaced = 2 + 2 * (count - 2)
+    assert sorted(kinds) == sorted(["bulk"] + 3 * ["host", "tables"] + count * ["image"] + displaced * ["displaced"]
+                                   + 3 * count * ["embedding"] + ["wind"])
     names = [step.name for step in made.steps()]
     assert len(set(names)) == len(names)
     assert set(names) >= {step.name for step in made.wind_steps()}

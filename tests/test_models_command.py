@@ -49,8 +49,8 @@ def test_continuum(db, tmp_path, capsys):
 def test_surface(db, tmp_path, capsys):
     assert run(db, tmp_path, "surface", "--set", "gamma_J_m2=1 # round", "--time-tau", "0.1") == 0
     lines = capsys.readouterr().out.splitlines()
-    (cu,) = [line for line in lines if line.startswith("Cu ") and "electrons" in line]
-    (w,) = [line for line in lines if line.startswith("W ") and "electrons" in line]
+    (cu,) = [line for line in lines if line.startswith("Cu(") and "electrons" in line]
+    (w,) = [line for line in lines if line.startswith("W(") and "electrons" in line]
     assert "electrons go out" in cu and "electrons come in" in w
     assert {row["metal"] for row in table(tmp_path / "model-surface.csv")} == {"Cu", "W"}
 

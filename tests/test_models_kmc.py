@@ -29,7 +29,8 @@ def parameters(z=-30.0, **more):
 def test_hops_go_from_site_to_site_and_back(name):
     lattice = surface_lattice(name, 2.7)
     lengths = np.linalg.norm(lattice.hops[0], axis=1) / 2.7
-    expected = {"fcc(100) layer": [1] * 4 + [math.sqrt(2)] * 4, "bcc(110) layer": [1] * 4 + [2 / math.sqrt(3)] * 2}
+    square = [1] * 4 + [math.sqrt(2)] * 4
+    expected = {"fcc(100) layer": square, "bcc(100) layer": square, "bcc(110) layer": [1] * 4 + [2 / math.sqrt(3)] * 2}
     assert lengths == pytest.approx(expected.get(name, [1] * len(lengths)))
     assert lattice.hops[0, 0] == pytest.approx([2.7, 0.0])
     assert lattice.hops.sum(axis=(0, 1)) == pytest.approx([0.0, 0.0], abs=1e-12)
@@ -42,6 +43,7 @@ def test_hops_go_from_site_to_site_and_back(name):
 def test_areas_per_site():
     a = 3.6  # cubic lattice constant: area per surface atom from crystallography
     assert abs(np.linalg.det(surface_lattice("fcc(100)", a / math.sqrt(2)).cell)) == pytest.approx(a**2 / 2)
+    assert abs(np.linalg.det(lattice_of("bcc", "100", a).cell)) == pytest.approx(a**2)
     assert abs(np.linalg.det(surface_lattice("bcc(110)", a * math.sqrt(3) / 2).cell)) == pytest.approx(a**2 / math.sqrt(2))
     adatom = lattice_of("fcc", "111", a / math.sqrt(6))
     for lattice in (adatom, layer_lattice(adatom)):
@@ -221,7 +223,7 @@ def test_bad_input():
     for call, match in (
         (lambda: surface_lattice("hcp", 1.0), "lattice"),
         (lambda: surface_lattice("fcc(100)", 0.0), "hop_angstrom"),
-        (lambda: lattice_of("bcc", "100", 1.0), "facet"),
+        (lambda: lattice_of("bcc", "111", 1.0), "facet"),
         (lambda: terrace.Bonds(-1.0), "bond"),
         (lambda: terrace.Bonds(1.0, math.nan), "kept bond"),
         (lambda: terrace.Bonds(1.0).rates(honeycomb, 0.0), "lattice"),

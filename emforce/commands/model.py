@@ -124,18 +124,18 @@ def _surface(options: argparse.Namespace) -> int:
     metals = [SurfaceParameters.from_row(row, _given_for(options, row)) for row in _rows(options, surfaces=True)]
     times = options.time_tau * np.linspace(0, 1, 11)
     runs = [(p, wire, s.evolve(p, wire, start, times)) for p in metals]
-    table = [("metal", "Z*", "chi", "tau (s)", "right half - left half", "volume change", "thickens", "breaks (tau)")]
+    table = [("surface", "Z*", "chi", "tau (s)", "right half - left half", "volume change", "thickens", "breaks (tau)")]
     for p, _, found in runs:
-        table.append((p.metal, f"{p.z_star:.3g}", f"{s.chi(p, wire):.3g}", _g(found.tau_s), f"{found.asymmetry[-1]:+.3g}",
+        table.append((p.surface, f"{p.z_star:.3g}", f"{s.chi(p, wire):.3g}", _g(found.tau_s), f"{found.asymmetry[-1]:+.3g}",
                       f"{found.volume_change:.1g}", found.thickened(wire.current_uA), _g(found.broke_tau)))
     _show(table)
     for p, _, _ in runs:
-        _show([(p.metal, "value", "source"), *p.table()])
+        _show([(p.surface, "value", "source"), *p.table()])
     from ..models.figures import wire_figure
 
-    data = [(p.metal, t, x, r) for p, _, found in runs for t, radii in zip(found.time_tau, found.radius_nm, strict=True)
+    data = [(p.metal, p.facet, t, x, r) for p, _, found in runs for t, radii in zip(found.time_tau, found.radius_nm, strict=True)
             for x, r in zip(found.x_nm, radii, strict=True)]
-    _write(options, "model-surface", wire_figure(runs), ("metal", "time_tau", "x_nm", "radius_nm"), data,
+    _write(options, "model-surface", wire_figure(runs), ("metal", "facet", "time_tau", "x_nm", "radius_nm"), data,
            "x along the conventional current when it is positive; the electrons come in at x = L")
     return 0
 
@@ -157,13 +157,13 @@ def _kmc(options: argparse.Namespace) -> int:
         v, p = run.summary(), run.parameters
         way = "upwind" if v["mass"] > 0 else "downwind"
         sure = abs(v["mass"]) > 3 * v["mass_sigma"]
-        table.append((f"{p.metal}({p.facet})", f"{p.z_star:.3g}", f"{run.work_kT:.4g}", _pm(v["adatom"], v["adatom_sigma"]),
+        table.append((p.surface, f"{p.z_star:.3g}", f"{run.work_kT:.4g}", _pm(v["adatom"], v["adatom_sigma"]),
                       f"{v['adatom_exact']:.5f}", _pm(v["mass"], v["mass_sigma"]), _pm(v["steps"], v["steps_sigma"]),
                       way if sure else "undecided", _g(p.gamma0_per_s)))
         data.append((p.metal, p.facet, p.temperature_K, j, run.work_kT, *v.values()))
     _show(table)
     for run in runs:
-        _show([(run.parameters.metal, "value", "source"), *run.parameters.table()])
+        _show([(run.parameters.surface, "value", "source"), *run.parameters.table()])
     from ..models.figures import kmc_figure
 
     heads = ("metal", "facet", "temperature_K", "current_density_MA_cm2", "work_kT", *(f"{name}_hops_gamma0" for name in v))

@@ -70,7 +70,7 @@ def wire_figure(runs: Sequence[tuple[SurfaceParameters, Wire, ProfileEvolution]]
         wire = runs[0][1]
         text = f"{_SIGN} Conventional current along +x when positive, electrons along -x. Grey: start; " \
                f"r0 = {wire.radius_nm:g} nm, I = {wire.current_uA:g} µA. " + " ".join(
-                   f"{p.metal}: {p.temperature_K:g} K, Z* = {p.z_star:.3g}, t = {f.time_tau[-1]:.3g} τ"
+                   f"{p.surface}: {p.temperature_K:g} K, Z* = {p.z_star:.3g}, t = {f.time_tau[-1]:.3g} τ"
                    + (f" = {_seconds(f.time_tau[-1] * f.tau_s)}." if np.isfinite(f.tau_s) else ".") for p, _, f in runs)
         figure, axes = _figure(len(runs), text, height=2.6)
         top = 1.1 * max(float(f.radius_nm.max()) for _, _, f in runs)
@@ -86,7 +86,7 @@ def wire_figure(runs: Sequence[tuple[SurfaceParameters, Wire, ProfileEvolution]]
             _arrow(axis, (0.75 * w.length_nm, 1.1 * top), -way * 0.1 * w.length_nm, "electrons", "0.2")
             _arrow(axis, (0.5 * w.length_nm, 1.55 * top), way * float(np.sign(p.z_star)) * 0.15 * w.length_nm, "atoms", colour)
             axis.set(xlabel="Position $x$ (nm)", ylabel="Radius $r$ (nm)", ylim=(-top, 2 * top),
-                     title=f"{p.metal}, $\\chi$ = {_chi(p, w):.2f}")
+                     title=f"{p.surface}, $\\chi$ = {_chi(p, w):.2f}")
     return figure
 
 
@@ -94,7 +94,7 @@ def kmc_figure(runs: Sequence[MetalRun]) -> Figure:
     """Drift of adatoms against the bias over the closed form (left); mass and steps of an island against time (right)."""
     with mpl.rc_context(_STYLE):
         j = runs[0].current_density_MA_cm2
-        lasted = ", ".join(f"{run.drift.time[-1].mean():.3g}/Γ0 ({run.parameters.metal})" for run in runs)
+        lasted = ", ".join(f"{run.drift.time[-1].mean():.3g}/Γ0 ({run.parameters.surface})" for run in runs)
         text = f"{_SIGN} The field is along +x, j = {j:.3g} MA/cm² (far above an experiment's; the drift is linear in it). " \
                "Left: single adatoms; lines: closed form, bars: one standard error. Right: an island; filled: pattern of the " \
                f"steps, open: mean of all atoms; runs of {lasted}; bonds are settings of the model (docs/models.md). " \
@@ -111,12 +111,12 @@ def kmc_figure(runs: Sequence[MetalRun]) -> Figure:
                 shown.add(name)
             v, sigma = run.walk.drift_velocity()
             left.errorbar(run.work_kT, v[0] / d, yerr=sigma[0] / d, color=colour, marker=marker, linestyle="none", markersize=5,
-                          label=run.parameters.metal)
+                          label=run.parameters.surface)
             time = run.drift.time.mean(axis=1) / run.drift.time[-1].mean()
             step, mass = run.drift.pattern.mean(axis=1), (run.drift.mass @ np.array([1.0, 0.0])).mean(axis=1)
-            right.plot(time, step / d, color=colour, marker=marker, markersize=3.5, label=f"{run.parameters.metal}, steps")
+            right.plot(time, step / d, color=colour, marker=marker, markersize=3.5, label=f"{run.parameters.surface}, steps")
             right.plot(time, mass / d, color=colour, marker=marker, markersize=3.5, markerfacecolor="none", linewidth=0.8,
-                       linestyle="--", label=f"{run.parameters.metal}, mass")
+                       linestyle="--", label=f"{run.parameters.surface}, mass")
         for axis in (left, right):
             axis.axhline(0, color="0.6", linewidth=0.7, zorder=0)
         left.set(xlabel=r"Bias $w/k_\mathrm{B}T$, $w = e\langle Z\rangle E d$", ylabel=r"Adatom drift $v/(\Gamma_0 d)$")

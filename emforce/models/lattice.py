@@ -8,6 +8,7 @@ that is not along the field has the work e <Z> E.d. Lattices, x along the first 
     fcc(100)   square, four hops of length b along <110>
     fcc(111)   fcc and hcp sites, three hops of length b/sqrt(3) from each, to sites of the other kind
     bcc(110)   centred rectangle, four hops of length b along <111>
+    bcc(100)   square of the hollows, four hops of the length of the lattice constant
 
 and of a growing layer, where an atom must be able to go round the corner of an island without leaving it:
 
@@ -19,7 +20,9 @@ and of a growing layer, where an atom must be able to go round the corner of an 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -88,12 +91,12 @@ def _one_kind(name: str, cell: Floats, shifts: list[tuple[int, int]], bonds: int
 _FOUR = [(1, 0), (-1, 0), (0, 1), (0, -1)]
 
 
-def _square(d: float) -> SurfaceLattice:
-    return _one_kind("fcc(100)", d * np.eye(2), _FOUR, 4)
+def _square(d: float, name: str = "fcc(100)") -> SurfaceLattice:
+    return _one_kind(name, d * np.eye(2), _FOUR, 4)
 
 
-def _square_layer(d: float) -> SurfaceLattice:
-    return _one_kind("fcc(100) layer", d * np.eye(2), [*_FOUR, (1, 1), (-1, -1), (1, -1), (-1, 1)], 4)
+def _square_layer(d: float, name: str = "fcc(100) layer") -> SurfaceLattice:
+    return _one_kind(name, d * np.eye(2), [*_FOUR, (1, 1), (-1, -1), (1, -1), (-1, 1)], 4)
 
 
 def _triangular_layer(d: float) -> SurfaceLattice:
@@ -122,10 +125,14 @@ def _honeycomb(d: float) -> SurfaceLattice:
     return SurfaceLattice("fcc(111)", cell, np.array([out, -out]), np.array([[1] * 3, [0] * 3]), shifts, 3)
 
 
-_MAKERS = {"fcc(100)": _square, "fcc(111)": _honeycomb, "bcc(110)": _rectangular, "fcc(100) layer": _square_layer,
-           "fcc(111) layer": _triangular_layer, "bcc(110) layer": _rectangular_layer}
+_MAKERS: Mapping[str, Callable[[float], SurfaceLattice]] = {
+    "fcc(100)": _square, "fcc(111)": _honeycomb, "bcc(110)": _rectangular, "bcc(100)": partial(_square, name="bcc(100)"),
+    "fcc(100) layer": _square_layer, "fcc(111) layer": _triangular_layer, "bcc(110) layer": _rectangular_layer,
+    "bcc(100) layer": partial(_square_layer, name="bcc(100) layer"),
+}
 LATTICES = tuple(_MAKERS)
-_OF_FACET = MappingProxyType({("fcc", "100"): "fcc(100)", ("fcc", "111"): "fcc(111)", ("bcc", "110"): "bcc(110)"})
+_OF_FACET = MappingProxyType({("fcc", "100"): "fcc(100)", ("fcc", "111"): "fcc(111)", ("bcc", "110"): "bcc(110)",
+                             ("bcc", "100"): "bcc(100)"})
 
 
 def surface_lattice(name: str, hop_angstrom: float) -> SurfaceLattice:

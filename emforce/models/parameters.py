@@ -105,7 +105,7 @@ class _Taker:
         if "z_star" in self.given:
             return self.take("z_star"), _NAN
         for name, words in (("z_star", f"direct part: {self.row.get('direct_model', '')}"),
-                            ("z_wind", "wind part only, the direct part is not computed")):
+                            ("z_wind", f"wind part only, the direct part is {self._left_out()}")):
             if self.row.get(name) is not None:
                 value = self.take(name, words)
                 self.sources["z_star"] = self.sources.pop(name)
@@ -113,6 +113,10 @@ class _Taker:
                 return value, _NAN if sigma is None else float(sigma)
         self.missing.append("z_star")
         return _NAN, _NAN
+
+    def _left_out(self) -> str:
+        low, high = (self.row.get(f"z_direct_{end}") for end in ("low", "high"))
+        return "not computed" if low is None or high is None else f"an interval, {low:.3g} to {high:.3g}"
 
     def resistivity(self) -> float:
         """rho at the temperature of the row."""
@@ -153,6 +157,12 @@ class _Parameters:
     z_star_sigma: float
     rho_uohm_cm: float
     sources: Mapping[str, str] = field(kw_only=True)
+
+    @property
+    def surface(self) -> str:
+        """Metal and facet, such as W(100); the metal alone where there is no facet."""
+        facet = getattr(self, "facet", "")
+        return f"{self.metal}({facet})" if facet else self.metal
 
     #: fields that must be positive; those of the second tuple may also be nan
     _positive: ClassVar[tuple[str, ...]] = ("temperature_K", "rho_uohm_cm")
@@ -288,6 +298,7 @@ class SurfaceParameters(_Parameters):
     delta_s_angstrom : thickness of the layer that moves; delta_s C_s = delta_s/Omega atoms per area
     d_s_m2_s : surface self-diffusion coefficient of mass transport; nan where not known (times then in units of tau)
     q_star_eV : heat of transport, nan where not known
+    facet : of the row that Z* is from
     sources : where each number comes from
     """
 
@@ -296,6 +307,7 @@ class SurfaceParameters(_Parameters):
     delta_s_angstrom: float
     d_s_m2_s: float = _NAN
     q_star_eV: float = _NAN
+    facet: str = ""
 
     _positive: ClassVar[tuple[str, ...]] = ("temperature_K", "rho_uohm_cm", "omega_angstrom3", "gamma_J_m2", "delta_s_angstrom")
     _optional: ClassVar[tuple[str, ...]] = ("d_s_m2_s",)
@@ -321,4 +333,5 @@ class SurfaceParameters(_Parameters):
             taker.sources["d_s_m2_s"] = f"D0 exp(-E_a/k_BT), {taker.sources['d0_m2_s']}"
         q = taker.take("q_star_eV", str(row.get("q_condition") or ""), needed=False)
         taker.check()
-        return cls(str(row["metal"]), T, z, sigma, rho, omega, gamma, delta, d_s, q, sources=taker.sources)
+        return cls(str(row["metal"]), T, z, sigma, rho, omega, gamma, delta, d_s, q, str(row.get("facet") or ""),
+                   sources=taker.sources)

@@ -57,14 +57,14 @@ def varied_field(preset: str, other: str) -> str | None:
 def with_variations(record: Record, others: Iterable[Record]) -> Record:
     """The record with the parts of its uncertainties that rows of the same hop with other settings measure.
 
-    `others` may be of any site of the hop; of several rows of one site and preset the last counts.
+    `others` may be of any site, and of other hops, which are left out; of several rows of one site and preset the last counts.
     `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}, and for a hop average over
     fewer points "points", their fractions, with the averages over them of the other row and ("own_...") of this one. A record
     that is not served, or for which there is none, is returned as it is, without the parts that it may have had.
     """
     if record.status != "ok":
         return record
-    same_hop = list(others)
+    same_hop = [other for other in others if all(getattr(record, name) == getattr(other, name) for name in _SAME_HOP)]
     latest = {other.preset: other for other in same_hop if other.site == record.site}
     found: dict[str, list[dict[str, Any]]] = {}
     for other in latest.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,18 @@ def test_averages_over_different_points_are_compared_on_those_that_both_have(tmp
     assert entry["points"] == [0.0, 0.5] and entry["own_k_wind_uohm_cm"] == pytest.approx(30.0)
     assert found["quick", "saddle"].k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(6.0)
     assert "functional" not in found["quick", "s=0.25"].k_wind_sigma_parts_uohm_cm
+
+
+def test_hops_of_one_campaign_keep_to_themselves(tmp_path: Path) -> None:
+    """Two specifications stored at once: the points of the other are not taken for those of the first."""
+    first = _points("quick", {0.0: 10.0, 0.25: 70.0, 0.5: 50.0}, 50.0)
+    other = [replace(row, spec="another", k_wind_uohm_cm=-row.k_wind_uohm_cm, k_tensor_uohm_cm=-row.k_tensor_uohm_cm)
+             for row in first]
+    with Database(tmp_path / "a.db", create=True) as database:
+        add_with_variations(database, _points(LDA, {0.0: 6.0, 0.5: 44.0}, 25.0))
+        stored = add_with_variations(database, [*first, *other])
+    assert stored[3].k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(30.0 - 25.0)
+    assert all("functional" not in row.k_wind_sigma_parts_uohm_cm for row in stored[4:])
 
 
 def test_points_that_do_not_reach_the_end_measure_nothing() -> None:

@@ -32,7 +32,7 @@ from emforce.record import HOP_AVERAGE, Record
 from emforce.seebeck import expected_at, measured_at
 from emforce.settings import Settings, preset_label
 from emforce.steps import Document, Step
-from emforce.stored import Check
+from emforce.stored import Check, none_for_nan
 
 METHOD = "heat of transport, thermal integral of K(E)"
 #: Q_el(E=0) at the lowest temperature is off its Sommerfeld form by no more than this share of what the largest mean slope of K
@@ -194,19 +194,19 @@ def _details(item: HeatInput, row: Document, wind: HopWind, points: Sequence[Ele
     return {
         "wind_row": row["id"],
         "kinetics_row": None if item.kinetics is None else item.kinetics["id"],
-        "z_direct": [_plain(wind.z_direct), _plain(wind.z_direct_sigma)],
+        "z_direct": [none_for_nan(wind.z_direct), none_for_nan(wind.z_direct_sigma)],
         "temperature_K": [p.temperature_K for p in points],
-        "q_el_open_circuit_eV": [_plain(q.value) for q in open_circuit],
-        "q_el_open_circuit_sigma_eV": [_plain(q.sigma) for q in open_circuit],
+        "q_el_open_circuit_eV": [none_for_nan(q.value) for q in open_circuit],
+        "q_el_open_circuit_sigma_eV": [none_for_nan(q.sigma) for q in open_circuit],
         "q_el_open_circuit_measured_seebeck_eV": _measured(row, wind, points),
         "q_el_sommerfeld_eV": [p.sommerfeld for p in points],
         "seebeck_mott_uV_K": [p.mott for p in points],
         "share_beyond_window": [p.share for p in points],
         "z_wind": [p.z_wind for p in points],
         "chemical_potential_eV": [p.mu for p in points],
-        "inverse_dos": {name: [_plain(p.inverse_dos[i]) for p in points]
+        "inverse_dos": {name: [none_for_nan(p.inverse_dos[i]) for p in points]
                         for i, name in enumerate(("q_el_eV", "q_el_open_circuit_eV", "seebeck_uV_K"))},
-        "sigma_parts": {name: {part: [_plain(v.parts.get(part, NAN)) for v in values] for part in values[0].parts}
+        "sigma_parts": {name: {part: [none_for_nan(v.parts.get(part, NAN)) for v in values] for part in values[0].parts}
                         for name, values in quantities.items() if values and not math.isnan(values[0].value)},
         "lattice_estimates_eV": None if bounds is None else dict(bounds.estimates),
     }
@@ -218,12 +218,8 @@ def _measured(row: Document, wind: HopWind, points: Sequence[ElectronicPoint]) -
     for p in points:
         pair = measured_at(str(row["metal"]), p.temperature_K)
         z_star = p.z_wind + wind.z_direct
-        found.append(None if pair is None else _plain(p.q.value - p.temperature_K * z_star * pair[0] * 1e-6))
+        found.append(None if pair is None else none_for_nan(p.q.value - p.temperature_K * z_star * pair[0] * 1e-6))
     return found
-
-
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _identity(item: HeatInput, row: Document) -> dict[str, Any]:

@@ -151,11 +151,8 @@ def between_neighbours(hop: Hop, known: Hop) -> Hop:
         if image.fraction in fractions:
             positions[image.fraction] = known.image(image.fraction).atoms.positions
             continue
-        right = min(int(np.searchsorted(fractions, image.fraction)), len(fractions) - 1)
-        left = max(right - 1, 0)
-        width = fractions[right] - fractions[left]
-        share = 0.0 if width == 0.0 else min(max((image.fraction - fractions[left]) / width, 0.0), 1.0)
-        moved = (1 - share) * gone[left] + share * gone[right]
+        weights = [np.interp(image.fraction, fractions, of_one) for of_one in np.eye(len(fractions))]
+        moved = np.tensordot(weights, gone, axes=1)
         moved[image.mover] -= (moved[image.mover] @ unit) * unit
         positions[image.fraction] = image.atoms.positions + moved
     return with_positions(hop, images=positions)

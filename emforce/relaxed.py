@@ -111,7 +111,7 @@ def follow_host(hop: Hop, host_unit: FloatArray) -> Hop:
 def write_relaxed(hop: Hop, directory: str | Path, relaxation: Relaxation, keys: Sequence[str] | None = None) -> None:
     """Write the host and the images of a relaxed hop; each file appears whole or not at all, the index last.
 
-    keys : of the structures to write, None for all; the files of the others stay as they are
+    `keys` names the structures to write, None for all; the files of the others stay as they are.
     Raises `StoreError` when the folder cannot be written.
     """
     folder = Path(directory)

@@ -224,6 +224,11 @@ class Stored:
         return hash(self.content_hash)
 
 
+def none_for_nan(value: float) -> float | None:
+    """The number, None where it was not computed: JSON has no nan."""
+    return None if math.isnan(value) else float(value)
+
+
 def _plain(value: Any) -> Any:
     """JSON-able form; nan becomes None. JSON writes the shortest text that reads back, so no bit is lost."""
     if isinstance(value, Check):
@@ -234,9 +239,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, float):
-        return None if math.isnan(value) else float(value)
-    return value
+    return none_for_nan(value) if isinstance(value, float) else value
 
 
 def _filled(value: Any) -> bool:

@@ -318,11 +318,10 @@ def _draw_tau(left: Any, right: Any, row: Document, omega_p_eV: float) -> None:
     scale = units.uohm_cm * units.epsilon0 * omega_p_eV**2  # K/rho(tau) = K scale/rate
     K, sigma = scale * row["k_wind_uohm_cm"], scale * (row["k_wind_sigma_uohm_cm"] or 0.0)
     x = np.geomspace(rate.min(), rate.max(), 60)
-    m = K  # of the same region and average: what grows with tau is the served wind force, to all digits
-    left.plot(x, m / x, color=_COLOURS[0], label=r"wind part $\tau m$")
+    left.plot(x, K / x, color=_COLOURS[0], label=r"wind part $\tau m$")
     left.fill_between(x, (K - sigma) / x, (K + sigma) / x, color=_COLOURS[5], alpha=0.3, linewidth=0, label=r"its uncertainty")
     left.plot(rate, total, color=_COLOURS[1], marker="o", markersize=4.5, linestyle="none", label=r"total $Z(\tau)$")
-    right.plot(rate, table.get("remainders", total - m / rate), color=_COLOURS[2], marker="^", markersize=4.5, linestyle=":",
+    right.plot(rate, table.get("remainders", total - K / rate), color=_COLOURS[2], marker="^", markersize=4.5, linestyle=":",
                label=r"remainder $Z - \tau m$")
     if row.get("z_direct") is not None:
         right.errorbar(0, row["z_direct"], yerr=row["z_direct_sigma"], color="black", marker="D", markersize=4.5,

@@ -25,6 +25,7 @@ from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
 from emforce.record import HOP_AVERAGE, Record, quadrature
 from emforce.settings import preset_fields
+from emforce.stored import none_for_nan
 
 #: field of the settings, and the part of sigma that a row with another value of it measures
 PARTS = {
@@ -93,15 +94,15 @@ def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict
     names = [name for name, _, _ in _QUANTITIES]
     points, theirs = _points(record, same_hop), _points(other, same_hop)
     if not points or not theirs or points.keys() == theirs.keys():
-        return {name: _known(getattr(other, name)) for name in names}
+        return {name: none_for_nan(getattr(other, name)) for name in names}
     shared = sorted(points.keys() & theirs.keys())
     symmetric = max(points) < 1 - 1e-6
     found: dict[str, Any] = {"points": shared}
     for prefix, rows in (("own_", points), ("", theirs)):
         for name in names:
+            values = np.array([getattr(rows[f], name) for f in shared])
             try:
-                found[prefix + name] = _known(hop_average(np.array(shared), np.array([getattr(rows[f], name) for f in shared]),
-                                                          symmetric))
+                found[prefix + name] = none_for_nan(hop_average(np.array(shared), values, symmetric))
             except InputError:  # they do not reach from end to end
                 found[prefix + name] = None
     return found
@@ -112,25 +113,16 @@ def _points(average: Record, same_hop: Iterable[Record]) -> dict[float, Record]:
     if average.site != HOP_AVERAGE:
         return {}
     return {round(row.fraction, 6): row for row in same_hop if row.preset == average.preset and row.site != HOP_AVERAGE
-            and row.method == average.method and row.status == "ok" and not math.isnan(row.fraction)}
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+            and row.status == "ok" and not math.isnan(row.fraction)}
 
 
 def _measured_field(record: Record, other: Record) -> str | None:
-    """The field that measures a part of `record`'s sigma, where it is the only difference of the two rows."""
+    """The field that measures a part of `record`'s sigma, where it is the only difference of two rows of one hop."""
     field = varied_field(record.preset, other.preset)
-    if field is None or not _comparable(record, other):
+    relaxed = [one.provenance.get("geometry") == UNRELAXED for one in (record, other)]
+    if field is None or other.site != record.site or other.status != "ok" or relaxed[0] != relaxed[1]:
         return None
     return None if field in preset_fields(record.preset)[1] and PARTS[field] not in MUTUAL else field
-
-
-def _comparable(record: Record, other: Record) -> bool:
-    relaxed = [one.provenance.get("geometry") == UNRELAXED for one in (record, other)]
-    return (relaxed[0] == relaxed[1] and other.status == "ok"
-            and all(getattr(record, name) == getattr(other, name) for name in (*_SAME_HOP, "site")))
 
 
 def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Record]:

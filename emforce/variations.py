@@ -6,8 +6,11 @@ stores rows of their own. They also measure what the functional leaves open in t
 part `functional`, sigma = |K(LDA) - K|, and likewise for Z_direct. Only one field of `PARTS` may differ, everything else of
 the preset's label, the method, and whether the structures were relaxed are the same; of several
 such rows the largest change counts. Of hop averages that do not rest on the same points of the hop, the averages over the points
-that both have are compared. It does not matter which of the rows was computed first. Of two supercells either
-measures the part of the other: it is the larger one that is served.
+that both have are compared. It does not matter which of the rows was computed first. Of two supercells or two bases either
+measures the part of the other.
+
+A part that a row lacks is lent to it by a row that it converges further: that of quick (structure.thick_layers=(16, 12)) gets
+the functional from quick and quick (dft.functional=LDA). Better converged must not mean a smaller sigma for want of a part.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from emforce.errors import InputError
 from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
 from emforce.record import HOP_AVERAGE, Record, quadrature
-from emforce.settings import preset_fields
+from emforce.refinement import FURTHER, refinement
+from emforce.settings import preset_fields, preset_label
 from emforce.stored import none_for_nan
 
 #: field of the settings, and the part of sigma that a row with another value of it measures
@@ -37,7 +41,7 @@ PARTS = {
     "dft.recipe": "second_basis",
 }
 #: parts of which both rows get the change, and not only the one without the overridden field
-MUTUAL = ("supercell",)
+MUTUAL = ("supercell", "second_basis")
 UNRELAXED = "as built, not relaxed"
 #: the value, its sigma, the parts of it
 _QUANTITIES = (
@@ -60,18 +64,22 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
 
     `others` may be of any site, and of other hops, which are left out; of several rows of one site and preset the last counts.
     `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}, and for a hop average over
-    fewer points "points", their fractions, with the averages over them of the other row and ("own_...") of this one. A record
+    fewer points "points", their fractions, with the averages over them of the other row and ("own_...") of this one. A part
+    that is lent has "lent_by", the preset of the row that it was measured on, whose values are then the "own_...". A record
     that is not served, or for which there is none, is returned as it is, without the parts that it may have had.
     """
     if record.status != "ok":
         return record
     same_hop = [other for other in others if all(getattr(record, name) == getattr(other, name) for name in _SAME_HOP)]
     latest = {other.preset: other for other in same_hop if other.site == record.site}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for other in latest.values():
-        field = _measured_field(record, other)
-        if field is not None:
-            found.setdefault(PARTS[field], []).append({"preset": other.preset} | _compared(record, other, same_hop))
+    found = _measured(record, latest.values(), same_hop)
+    lent: dict[str, list[dict[str, Any]]] = {}
+    for lender in latest.values():
+        if _lends(lender, record):
+            for part, entries in _measured(lender, latest.values(), same_hop).items():
+                own = {f"own_{name}": none_for_nan(getattr(lender, name)) for name, _, _ in _QUANTITIES}
+                lent.setdefault(part, []).extend(own | entry | {"lent_by": lender.preset} for entry in entries)
+    found = lent | found
     changed: dict[str, Any] = {}
     for name, sigma, parts in _QUANTITIES:
         value = getattr(record, name)
@@ -87,6 +95,32 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     if found:
         origin["varied"] = {part: sorted(entries, key=lambda e: str(e["preset"])) for part, entries in sorted(found.items())}
     return replace(record, **changed, provenance=origin) if origin != record.provenance else record
+
+
+def _measured(record: Record, others: Iterable[Record], same_hop: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
+    """The rows that measure parts of a record's sigma, by part; see `with_variations`."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for other in others:
+        field = _measured_field(record, other)
+        if field is not None:
+            found.setdefault(PARTS[field], []).append({"preset": other.preset} | _compared(record, other, same_hop))
+    return found
+
+
+def _lends(lender: Record, record: Record) -> bool:
+    """Whether `record` is `lender`, of the same site and kind of structure, converged further."""
+    name, fields = preset_fields(record.preset)
+    lenders_name, lenders_fields = preset_fields(lender.preset)
+    if name != lenders_name or not lenders_fields.items() < fields.items() or not _comparable(lender, record):
+        return False
+    more = {field: value for field, value in fields.items() if field not in lenders_fields}
+    return refinement(preset_label(name, more), "wind") == FURTHER
+
+
+def _comparable(record: Record, other: Record) -> bool:
+    """Whether both are of one site and both, or neither, relaxed, and the other is served."""
+    relaxed = [one.provenance.get("geometry") == UNRELAXED for one in (record, other)]
+    return other.site == record.site and other.status == "ok" and relaxed[0] == relaxed[1]
 
 
 def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict[str, Any]:
@@ -119,8 +153,7 @@ def _points(average: Record, same_hop: Iterable[Record]) -> dict[float, Record]:
 def _measured_field(record: Record, other: Record) -> str | None:
     """The field that measures a part of `record`'s sigma, where it is the only difference of two rows of one hop."""
     field = varied_field(record.preset, other.preset)
-    relaxed = [one.provenance.get("geometry") == UNRELAXED for one in (record, other)]
-    if field is None or other.site != record.site or other.status != "ok" or relaxed[0] != relaxed[1]:
+    if field is None or not _comparable(record, other):
         return None
     return None if field in preset_fields(record.preset)[1] and PARTS[field] not in MUTUAL else field
 
@@ -137,8 +170,9 @@ def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Recor
     for record in stored:
         same_hop = _of_hop(rows, record)
         for older in same_hop:
-            if _measured_field(older, record) is not None:
-                rows.add(with_variations(older, same_hop))
+            updated = with_variations(older, same_hop)
+            if updated is not older:
+                rows.add(updated)
     return stored
 
 

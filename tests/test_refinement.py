@@ -12,6 +12,7 @@ from emforce.database import Database
 from emforce.refinement import AS_SHIPPED, FINER, FURTHER, OTHERWISE, refinement
 from emforce.settings import load_settings, preset_label
 
+SMALL = "quick (dft.recipe=small)"
 LARGER = "quick (structure.slab_size=(4, 4, 1))"
 
 
@@ -61,6 +62,28 @@ def test_the_larger_cell_is_served_and_another_functional_is_not(tmp_path):
             database.add(record)
         (best,) = best_rows(database.rows([]))
     assert (best["preset"], best["k_wind_uohm_cm"]) == (LARGER, -100.0)
+
+
+INTERVAL = {"z_direct": math.nan, "z_direct_low": -0.4, "z_direct_high": 2.0}
+VALUE = {"z_direct": 1.1, "z_direct_sigma_parts": {"region": 0.3}}
+
+
+@pytest.mark.parametrize("rows, served", [
+    ({"quick": INTERVAL, SMALL: VALUE}, SMALL),
+    ({"quick": VALUE | {"z_direct": 0.9}, SMALL: VALUE}, "quick"),
+    ({"quick": INTERVAL, SMALL: INTERVAL}, "quick"),
+    ({"quick": INTERVAL, "quick (dft.functional=LDA)": VALUE}, "quick"),  # another thing
+    ({LARGER: INTERVAL, SMALL: VALUE}, LARGER),  # the smaller cell misses what the interval says
+    ({LARGER: INTERVAL, "quick": VALUE}, LARGER),
+])
+def test_a_direct_valence_in_another_basis_is_served_before_an_interval(tmp_path, rows, served):
+    with Database(tmp_path / "a.db", create=True) as database:
+        for preset, values in rows.items():
+            database.add(synthetic.record(site="hop average", fraction=math.nan, preset=preset, **values))
+        (best,) = best_rows(database.rows([]))
+    assert best["joined"]["direct"]["preset"] == served
+    assert best["z_direct"] == (rows[served]["z_direct"] if not math.isnan(rows[served]["z_direct"]) else None)
+    assert best["joined"]["wind"]["preset"] == (LARGER if LARGER in rows else "quick")
 
 
 def test_labels_are_read_as_they_are_written():

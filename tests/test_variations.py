@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from emforce.record import Record
 from emforce.variations import UNRELAXED, add_with_variations, varied_field, with_variations
 
 LDA = "quick (dft.functional=LDA)"
+SMALL = "quick (dft.recipe=small)"
+THICKER = "quick (direct.compute=False, structure.thick_layers=(16, 12))"
 LARGER = "quick (structure.slab_size=(4, 4, 1))"
 DIRECT = {"z_direct": 0.5, "z_direct_sigma_parts": {"region": 0.1}}
 
@@ -75,6 +78,52 @@ def test_what_is_not_the_same_hop_measures_nothing(other):
 def test_a_second_basis_is_a_part() -> None:
     found = with_variations(hop(), [hop(preset="quick (dft.recipe=small)", basis="small", k_wind_uohm_cm=-130.0)])
     assert found.k_wind_sigma_parts_uohm_cm["second_basis"] == pytest.approx(abs(-130.0 - hop().k_wind_uohm_cm))
+
+
+@pytest.mark.parametrize("order", [("quick", SMALL), (SMALL, "quick")])
+def test_each_of_two_bases_has_the_change_as_a_part(tmp_path: Path, order: tuple[str, str]) -> None:
+    values = {"quick": -110.0, SMALL: -113.0}
+    with Database(tmp_path / "a.db", create=True) as database:
+        for preset in order:
+            add_with_variations(database, [hop(preset=preset, k_wind_uohm_cm=values[preset])])
+        for preset, value in values.items():
+            row = served(database, preset)
+            assert row.k_wind_uohm_cm == value
+            assert row.k_wind_sigma_parts_uohm_cm["second_basis"] == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["quick", LDA, THICKER])))
+def test_a_row_that_converges_further_borrows_the_parts_that_it_lacks(tmp_path: Path, order: tuple[str, ...]) -> None:
+    values = {"quick": (-110.0, 0.5), LDA: (-104.0, 0.3), THICKER: (-112.0, math.nan)}
+    with Database(tmp_path / "a.db", create=True) as database:
+        for preset in order:
+            k, z = values[preset]
+            direct = {"z_direct": z, "z_direct_sigma_parts": {} if math.isnan(z) else DIRECT["z_direct_sigma_parts"]}
+            add_with_variations(database, [hop(preset=preset, k_wind_uohm_cm=k, **direct)])
+        thicker, lda = served(database, THICKER), served(database, LDA)
+    assert thicker.k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(6.0)  # -104 against the lender's -110, not -112
+    assert thicker.z_direct_sigma_parts == {} and math.isnan(thicker.z_direct)
+    (entry,) = thicker.provenance["varied"]["functional"]
+    assert (entry["preset"], entry["lent_by"], entry["own_k_wind_uohm_cm"]) == (LDA, "quick", -110.0)
+    assert "functional" not in lda.k_wind_sigma_parts_uohm_cm
+
+
+@pytest.mark.parametrize("preset", [
+    "quick (dft.recipe=small)",  # another basis, no further convergence
+    "quick (structure.thick_layers=(6, 4))",
+    "standard (structure.thick_layers=(16, 12))",
+    "quick (dft.smearing_eV=0.3, structure.thick_layers=(16, 12))",
+])
+def test_no_part_is_lent_to_a_row_that_converges_nothing_further(preset: str) -> None:
+    rows = [hop(), hop(preset=LDA, k_wind_uohm_cm=-104.0)]
+    assert "functional" not in with_variations(hop(preset=preset), rows).k_wind_sigma_parts_uohm_cm
+
+
+def test_an_own_measurement_stands_before_a_lent_one() -> None:
+    both = "quick (dft.functional=LDA, structure.thick_layers=(16, 12))"
+    rows = [hop(), hop(preset=LDA, k_wind_uohm_cm=-104.0), hop(preset=both, k_wind_uohm_cm=-109.0)]
+    found = with_variations(hop(preset="quick (structure.thick_layers=(16, 12))", k_wind_uohm_cm=-112.0), rows)
+    assert found.k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(3.0)
 
 
 def test_a_failed_variation_measures_nothing():

@@ -42,7 +42,7 @@ class RegionSites:
 
 
 def assemble(tables: HostTables, energy_index: int, offsets: Ints, sites: RegionSites) -> tuple[Complexes, Complexes]:
-    """G0 (n, n) and B (3, n, n) between all orbitals of `sites`, at one energy of the tables.
+    """G0 (n, n) and B (3, n, n) between all orbitals of `sites`, at one energy of the tables; of spinors all with spin up first.
 
     Parameters
     ----------
@@ -60,8 +60,9 @@ def assemble(tables: HostTables, energy_index: int, offsets: Ints, sites: Region
     position = np.full(int(offsets[-1]), -1)
     position[tables.orbitals] = np.arange(len(tables.orbitals))
     orbital, site = site_orbitals(offsets, sites)
-    rows, cols = np.ix_(position[orbital], position[orbital])
-    R_index = between[np.ix_(site, site)]
+    place = np.concatenate([position[orbital] + spin * len(tables.orbitals) for spin in range(tables.spins)])
+    rows, cols = np.ix_(place, place)
+    R_index = np.tile(between[np.ix_(site, site)], (tables.spins, tables.spins))
     g = tables.g[energy_index, R_index, rows, cols]
     b = np.array([tables.b[energy_index, axis][R_index, rows, cols] for axis in range(3)])
     return g, b

@@ -32,7 +32,9 @@ from emforce.physics.lcao import (
     eigenvalues,
     velocities,
 )
-from emforce.physics.primitive import FoldedSum, folding
+from emforce.physics.lattice_sum import MeshBlock
+from emforce.physics.primitive import FoldedSum, Folding, folding
+from emforce.physics.spin_orbit import PAULI, SpinOrbit
 from emforce.units import epsilon0
 
 #: bytes that one block of k-points may take while tables are summed
@@ -124,12 +126,14 @@ def band_energies(matrices: Bloch, k: Floats) -> Floats:
     return np.concatenate([eigenvalues(*matrices.at(part)) for part in _blocks(k, matrices)])
 
 
-def level_on_mesh(matrices: LCAOMatrices, mesh: tuple[int, int, int], electrons: float, sigma: float) -> float:
+def level_on_mesh(
+    matrices: LCAOMatrices | SpinOrbit, mesh: tuple[int, int, int], electrons: float, sigma: float
+) -> float:
     """E_F of a host (eV) on a shifted mesh, from the bands of its primitive cell."""
-    folded = folding(matrices)
-    own, k = folded.matrices(matrices), half_mesh(mesh)
+    folded, own, spins = _primitive(matrices)
+    k = half_mesh(mesh)
     bands = [band_energies(own, folded.k(k + shift)) for shift in folded.shifts]
-    return fermi_energy(np.concatenate(bands, axis=1), electrons, sigma)
+    return fermi_energy(np.concatenate(bands, axis=1), spins * electrons, sigma)
 
 
 def bands_and_velocities(matrices: Bloch, k: Floats) -> tuple[Floats, Floats]:
@@ -237,6 +241,7 @@ class HostTables:
     orbitals : (m,) orbitals of the host cell that the tables keep
     g : (nE, nR, m, m) <0|G0(E)|R>, 1/eV
     b : (nE, 3, nR, m, m) current matrices for a field along x, y, z, Angstrom
+    spins : 1; 2 for spinors, where m counts every orbital with spin up and then every one with spin down
     """
 
     energies: Floats
@@ -245,10 +250,11 @@ class HostTables:
     orbitals: Ints
     g: Complexes
     b: Complexes
+    spins: int = 1
 
 
 def host_tables(
-    matrices: LCAOMatrices,
+    matrices: LCAOMatrices | SpinOrbit,
     mesh: tuple[int, int, int],
     energies: Floats,
     sigmas: tuple[float, ...],
@@ -261,16 +267,25 @@ def host_tables(
     With `check_at` the widths after the first, which measure an error, are tabulated at that one of the energies only.
 
     With P(R) = sum over half the mesh of exp(-2 pi i k.R) A(k), time reversal gives G(R) = P(R) + P(-R)^T and, as v is
-    odd, B(R) = P(R) - P(-R)^T. B is Hermitian in (0, R) and purely odd, which is checked by a test.
+    odd, B(R) = P(R) - P(-R)^T. B is Hermitian in (0, R) and purely odd, which is checked by a test. The spinors of a crystal
+    with spin-orbit coupling have G(R) = P(R) + U P(-R)^T U^dagger and B(R) = P(R) - U P(-R)^T U^dagger, U = i sigma_y; each
+    holds one electron, so that B has no factor 2. The two of a Kramers pair have one velocity where there is inversion.
     """
-    folded = folding(matrices)
-    own, sums = folded.matrices(matrices), FoldedSum(folded, half_mesh(mesh), R, orbitals)
+    folded, own, spins = _primitive(matrices)
+    sums = FoldedSum(folded, half_mesh(mesh), R, orbitals)
     total = int(np.prod(mesh))
     # no velocity across a slab: all of its translations lie in the plane
     axes = [axis for axis in range(3) if np.abs((matrices.R @ matrices.cell)[:, axis]).max() > 1e-9]
     wanted = [energies if i == 0 or check_at is None else energies[[check_at]] for i in range(len(sigmas))]
-    g = [sums.zeros(len(at)) for at in wanted]
-    b = [sums.zeros(len(at), 3) for at in wanted]
+    g = [sums.zeros(len(at), spins, spins) for at in wanted]
+    b = [sums.zeros(len(at), 3, spins, spins) for at in wanted]
+    size = len(sums.kept)
+    chosen = np.concatenate([spin * (own.n // spins) + sums.kept for spin in range(spins)])
+
+    def add(block: MeshBlock, out: Complexes, a: Complexes) -> None:
+        for s, t in np.ndindex(spins, spins):
+            block.add(out[s, t], a[:, s * size : (s + 1) * size, t * size : (t + 1) * size])
+
     for block in sums.blocks(_block_size(own)):
         part = folded.k(block.points)
         e, c = eigenstates(*own.at(part))
@@ -278,22 +293,51 @@ def host_tables(
         current_states = np.flatnonzero((np.abs(e[..., None] - energies) < _REACH * max(sigmas)).any(axis=(0, 2)))
         c_near, e_near = c[:, :, current_states], e[:, current_states]
         v = {axis: velocities(c_near, e_near, *own.gradient(part, axis)) for axis in axes}
-        kept = c[:, sums.kept, :]
+        kept = c[:, chosen, :]
         kept_dagger = kept.conj().swapaxes(1, 2)
         for i, sigma in enumerate(sigmas):
             for j, energy in enumerate(wanted[i]):
                 green = (kept * gaussian_green(energy - e, sigma)[:, None, :]) @ kept_dagger
-                block.add(g[i][j], green)
+                add(block, g[i][j], green)
                 near = np.flatnonzero((np.abs(energy - e_near) < _REACH * sigma).any(axis=0))
-                delta = 2 * gaussian(energy - e_near[:, near], sigma)
+                delta = (2 / spins) * gaussian(energy - e_near[:, near], sigma)
                 left, right = kept[:, :, current_states[near]], kept_dagger[:, current_states[near], :]
                 for axis in axes:
                     current = (left * (delta * v[axis][:, near])[:, None, :]) @ right
-                    block.add(b[i][j, axis], current)
+                    add(block, b[i][j, axis], current)
     found = []
     for sigma, at, half_g, half_b in zip(sigmas, wanted, g, b, strict=True):
-        green, current = sums.whole(half_g), sums.whole(half_b)
-        green = (green + green[:, sums.minus].swapaxes(-1, -2)) / total
-        current = (current - current[:, :, sums.minus].swapaxes(-1, -2)) / total
-        found.append(HostTables(np.array(at), sigma, R, np.array(orbitals), green, current))
+        green, current = (_joined(sums.whole(half)) for half in (half_g, half_b))
+        green = (green + _reversed(green, sums.minus, spins)) / total
+        current = (current - _reversed(current, sums.minus, spins)) / total
+        found.append(HostTables(np.array(at), sigma, R, np.array(orbitals), green, current, spins))
     return found
+
+
+def _primitive(matrices: LCAOMatrices | SpinOrbit) -> tuple[Folding, Bloch, int]:
+    """The primitive cells of a host, its matrices in one of them, and the spins that its orbitals have."""
+    if isinstance(matrices, LCAOMatrices):
+        folded = folding(matrices)
+        return folded, folded.matrices(matrices), 1
+    folded = folding(matrices.scalar, *((matrices.translations, a) for a in matrices.a))
+    if folded.count == 1:
+        return folded, matrices, 2
+    tables = [folded.table(matrices.translations, a) for a in matrices.a]
+    operator = np.array([a for _, a in tables])
+    return folded, SpinOrbit(folded.matrices(matrices.scalar), tables[0][0], operator, matrices.axes), 2
+
+
+def _joined(blocks: Complexes) -> Complexes:
+    """(..., nR, spins m, spins m) of (..., spins, spins, nR, m, m)."""
+    spins, m = blocks.shape[-4], blocks.shape[-1]
+    moved = np.moveaxis(blocks, (-5, -4, -3, -2, -1), (-4, -2, -5, -3, -1))
+    return moved.reshape(*moved.shape[:-4], spins * m, spins * m)
+
+
+def _reversed(table: Complexes, minus: Ints, spins: int) -> Complexes:
+    """A(-R)^T, of spinors U A(-R)^T U^dagger with U = i sigma_y: what the other half of the mesh adds by time reversal."""
+    other = table[..., minus, :, :].swapaxes(-1, -2)
+    if spins == 1:
+        return other
+    u = np.kron(1j * PAULI[1], np.eye(table.shape[-1] // 2))
+    return np.asarray(u @ other @ u.conj().T)

@@ -1,4 +1,4 @@
-"""Spin-orbit coupling in a local basis: matrices of spinors, their bands, and how levels of a point split.
+"""Spin-orbit coupling in a local basis: matrices of spinors, what a defect changes in them, and how levels of a point split.
 
     H(k) = 1 x H0(k) + sum_v sigma_v x X_v(k),   S(k) = 1 x S0(k),   X_v(k) = i sum_R exp(2 pi i k.R) a_v(R)
 
@@ -67,6 +67,11 @@ class SpinOrbit:
         return self.scalar.R if len(self.scalar.R) >= len(self.translations) else self.translations
 
     @property
+    def cell(self) -> Floats:
+        """(3, 3) lattice vectors as rows, Angstrom."""
+        return self.scalar.cell
+
+    @property
     def volume(self) -> float:
         """Cell volume, Angstrom^3."""
         return self.scalar.volume
@@ -116,6 +121,31 @@ def _doubled(a: Complexes) -> Complexes:
     out = np.zeros((len(a), 2 * n, 2 * n), complex)
     out[:, :n, :n] = out[:, n:, n:] = a
     return out
+
+
+@dataclass(frozen=True)
+class SpinOrbitChange:
+    """What a defect changes in the spin-orbit operator, on the orbitals of its `Perturbation` and in their order.
+
+    Attributes
+    ----------
+    change : (3, n, n) A_v' - A_v, eV, first axis v; on new orbitals A_v' itself
+    gradient : (3, 3, n, n) dA_v'/du, eV/Angstrom, first axis u, second v; NaN along an axis that was not computed
+    """
+
+    change: Floats
+    gradient: Floats
+
+    def __post_init__(self) -> None:
+        n = self.change.shape[-1]
+        for name, shape in (("change", (3, n, n)), ("gradient", (3, 3, n, n))):
+            if getattr(self, name).shape != shape:
+                raise InputError(f"SpinOrbitChange.{name}", getattr(self, name).shape, f"shape {shape}")
+
+
+def added(a: Floats, operator: Floats) -> Complexes:
+    """1 x a + sum_v sigma_v x i A_v, (2n, 2n), of a (n, n) and A (3, n, n)."""
+    return np.asarray(np.kron(np.eye(2), a) + sum(np.kron(sigma, 1j * x) for sigma, x in zip(PAULI, operator, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -175,4 +205,4 @@ def split_levels(crystal: SpinOrbit, k: Floats, window: tuple[float, float]) -> 
     return found
 
 
-__all__ = ["DEGENERATE", "PAULI", "SpinOrbit", "SplitLevel", "split_levels"]
+__all__ = ["DEGENERATE", "PAULI", "SpinOrbit", "SpinOrbitChange", "SplitLevel", "added", "split_levels"]

@@ -25,6 +25,7 @@ from emforce.physics.embedding import (
 from emforce.physics.fermi import HostTables
 from emforce.physics.lcao import Floats, Ints
 from emforce.physics.perturbation import Perturbation
+from emforce.physics.spin_orbit import SpinOrbitChange, added
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def wind(
     radius: float,
     thick_atom: Ints | None = None,
     energy_shift: float = 0.0,
+    coupling: SpinOrbitChange | None = None,
 ) -> Wind:
     """Wind tensor m of a mover embedded in a host.
 
@@ -75,7 +77,12 @@ def wind(
     radius : region, A
     thick_atom : atom of the embedding host for each atom of the defect's own host, where the two differ (thick slab)
     energy_shift : energy zero of the embedding host minus that of the defect's own host, eV
+    coupling : what the defect changes in the spin-orbit operator, where the tables are of spinors
+
+    With spinors W and the forces get 1 x W + sum_v sigma_v x i dA_v, and the trace goes over both spins; the scalar B counts them.
     """
+    if (tables.spins == 2) != (coupling is not None):
+        raise InputError("coupling", coupling, "given where the tables are of spinors, and only there")
     kept, removed = region(perturbation, radius)
     mapping = np.arange(len(offsets) - 1) if thick_atom is None else thick_atom
     sites = RegionSites(
@@ -85,8 +92,10 @@ def wind(
     g, b = assemble(tables, energy_index, offsets, sites)
     starts = np.concatenate([[0], np.cumsum(perturbation.site_orbitals)])
     orbitals = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in kept])
-    g, b = remove_orbitals(g, b, np.arange(len(orbitals), len(g)))
-    g, b = add_decoupled(g, b, perturbation.new_orbitals, NEW_ORBITAL_ENERGY)
+    each = len(g) // tables.spins
+    gone = np.concatenate([spin * each + np.arange(len(orbitals), each) for spin in range(tables.spins)])
+    g, b = remove_orbitals(g, b, gone)
+    g, b = add_decoupled(g, b, tables.spins * perturbation.new_orbitals, NEW_ORBITAL_ENERGY)
 
     energy = float(tables.energies[energy_index])
     own = energy - energy_shift
@@ -99,6 +108,13 @@ def wind(
     w[new, new] -= NEW_ORBITAL_ENERGY
     axes = [axis for axis in range(3) if not np.isnan(perturbation.gradient_h[axis, 0, 0])]
     forces = np.array([perturbation.gradient_h[a][pick] - own * perturbation.gradient_s[a][pick] for a in axes])
+    if coupling is not None:
+        # the order of G0: host orbitals of both spins, then new ones of both
+        order = np.concatenate([spin * len(w) + part for part in (np.arange(n_host), new) for spin in range(2)])
+        square = np.ix_(order, order)
+        operator, *slopes = (x[:, pick[0], pick[1]] for x in (coupling.change, *(coupling.gradient[a] for a in axes)))
+        forces = np.array([added(f, slope)[square] for f, slope in zip(forces, slopes, strict=True)])
+        w = added(w, operator)[square]
     m = np.full((3, 3), np.nan)
     m[axes], condition = traces(g, b, w, forces)
     return Wind(m, energy, radius, len(orbitals), condition)

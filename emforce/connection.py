@@ -7,6 +7,7 @@ pseudo" of 1 (dO_ii), r - R_a (Delta_iiL) and nabla (nabla_iiv), all of GPAW's s
     S   = <phit|phit>                 + sum_a P^T dO P
     d   = <phit|r - middle|phit>      + sum_a P^T (Delta + (R_a - middle) dO) P
     B_u = <phit|d phit/du>            + sum_a P^T (dO dP/du - [u moves a] nabla P)
+    A_v = sum_a P^T D_v P, the spin-orbit operator i A_v of spheres with D of emforce.dft.sphere_spin_orbit
 
 so that pairs that meet only in a sphere contribute as well. Every pair is at its true translation, with the positions as
 given (GPAW wraps them into the cell); the sums end where the functions end. Derivation and checks: docs/direct.md.
@@ -14,7 +15,7 @@ given (GPAW wraps them into the cell); the sums end where the functions end. Der
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +138,21 @@ class RealSpaceBasis:
         self._add_spheres(out, lambda a, c: c.p, self._local_dipole)
         out *= 0.5 * Bohr
         return self._symmetric(out, 1)
+
+    def spin_orbit(self, spheres: Mapping[str, Floats]) -> Floats:
+        """A_v (3, nR, n, n), eV, of the spin-orbit operator i A_v: sum_a P^T D P over the spheres, A_v(-R) = -A_v(R)^T.
+
+        Parameters
+        ----------
+        spheres : of each species, D (3, i, i) of `emforce.dft.sphere_spin_orbit`
+        """
+        out = np.zeros((3, len(self.R), self.n, self.n))
+        symbols = self.atoms.get_chemical_symbols()
+        missing = sorted(set(symbols) - set(spheres))
+        if missing:
+            raise InputError("spheres", sorted(spheres), f"the spin-orbit coupling of {', '.join(missing)} too")
+        self._add_spheres(out, lambda a, c: c.p, lambda a, c: np.asarray(spheres[symbols[a]] @ c.p))
+        return out
 
     def moving(self, moved: Sequence[int]) -> tuple[Floats, Floats]:
         """a and dS/du, each (3, nR, n, n) in 1/Angstrom, for atoms that move together with all their images."""

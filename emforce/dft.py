@@ -317,16 +317,13 @@ def spin_orbit_matrices(calc: Any, mesh: tuple[int, int, int]) -> tuple[Complexe
     X (3, N, n, n), eV, Hermitian; and of each partial wave of the first atom (n, l, xi in eV), l > 0, n = -1 where unbound:
     a shell in this wave alone has xi L.S
     """
-    from ase.units import Ha
-    from gpaw.spinorbit import soc
-
-    radial = {a: soc(calc.wfs.setups[a], calc.hamiltonian.xc, d_sp) * Ha for a, d_sp in calc.density.D_asp.items()}
+    radial = sphere_spin_orbit(calc)
     grid, minus, chosen = _half_grid(mesh)
     _, basis, states = _states(calc, grid[chosen] / np.array(mesh))
     x = np.zeros((3, len(grid), basis.Mmax, basis.Mmax), complex)
     for i, wfs in _placed(states, grid / np.array(mesh), chosen):
         for a, p in wfs.P_aMi.items():
-            x[:, i] += p.conj() @ radial[a] @ p.T
+            x[:, i] += 1j * (p.conj() @ radial[a] @ p.T)
         if minus[i] != i:
             x[:, minus[i]] = -x[:, i].conj()
     setup, first, shells = calc.wfs.setups[0], 0, []
@@ -335,6 +332,14 @@ def spin_orbit_matrices(calc: Any, mesh: tuple[int, int, int]) -> tuple[Complexe
             shells.append((int(n), int(l), float(2 * abs(radial[0][2, first, first + 2 * l]) / l)))
         first += 2 * l + 1
     return x, shells
+
+
+def sphere_spin_orbit(calc: Any) -> dict[int, Floats]:
+    """D (3, i, i), eV, of each atom of a converged calculation: dVL = i D, real and antisymmetric; see `spin_orbit_matrices`."""
+    from ase.units import Ha
+    from gpaw.spinorbit import soc
+
+    return {int(a): np.imag(soc(calc.wfs.setups[a], calc.hamiltonian.xc, d_sp)) * Ha for a, d_sp in calc.density.D_asp.items()}
 
 
 def orbitals_per_atom(calc: Any) -> Any:

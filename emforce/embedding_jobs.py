@@ -136,8 +136,7 @@ def tables(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
     laps = Laps()
     matrices = load_matrices(needs["host"])
     mesh = tuple(inputs["mesh"])
-    points = mesh if min(mesh) > 1 else [max(2 * round(n / 4), 2) if n > 1 else 1 for n in mesh]
-    level = level_on_mesh(matrices, (points[0], points[1], points[2]), needs["host"].values["electrons"], inputs["sigmas"][0])
+    level = level_on_mesh(matrices, level_mesh(mesh), needs["host"].values["electrons"], inputs["sigmas"][0])
     laps.end("fermi_energy")
     relative = np.array(inputs["energies"])
     kept = np.concatenate([np.arange(matrices.offsets[a], matrices.offsets[a + 1]) for a in inputs["atoms"]])
@@ -147,6 +146,12 @@ def tables(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: P
     save_tables(folder, made)
     laps.end("writing")
     return {"fermi_energy": level, "timing": laps.seconds}
+
+
+def level_mesh(mesh: Sequence[int]) -> tuple[int, int, int]:
+    """The mesh that E_F of a host is recounted on: that of its tables, of a slab half of its points per axis."""
+    x, y, z = mesh if min(mesh) > 1 else [max(2 * round(n / 4), 2) if n > 1 else 1 for n in mesh]
+    return x, y, z
 
 
 def embedding(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,9 @@ def records(item: Prepared, store: Store, failed: Mapping[str, str]) -> tuple[li
     bulk = store.find("bulk", item.plan.bulk.key)
     reason = _failure(item.plan.wind_steps(), failed)
     check = None if bulk is None else bulk.values["check"]
+    sums = item.plan.spin_orbit and store.find("spin_orbit", item.plan.spin_orbit.key)
+    if bulk is not None and sums:
+        bulk = replace(bulk, values=with_spin_orbit(bulk.values, sums.values))
     host = None if bulk is None else host_record(item.hop.spec.metal, item.settings, bulk)
     common = _identity(item, check)
     common["provenance"]["cost"] = cost(item.plan.steps(), store)
@@ -93,7 +96,7 @@ def records(item: Prepared, store: Store, failed: Mapping[str, str]) -> tuple[li
         site = [(i.label, i.fraction) for i in item.hop.images] + [(HOP_AVERAGE, math.nan)]
         return [Record(site=label, fraction=f, status=status, reason=reason or "the bulk host is missing", **common)
                 for label, f in site], host
-    wind = store.find("wind", item.plan.wind.key)
+    wind = store.find(item.plan.wind.kind, item.plan.wind.key)
     if wind is None:
         raise EmforceError("the embedding finished but its output is gone from the store; run the same command again")
     return _values(item, wind.values, bulk.values, _with_direct(item, failed, common), store), host
@@ -103,7 +106,7 @@ def _with_direct(item: Prepared, failed: Mapping[str, str], common: dict[str, An
     """The identity with word of the direct valence in its provenance; a failed one does not take the wind force with it."""
     step = item.plan.direct
     if step is None:
-        word = "not computed (direct.compute is false)"
+        word = f"not computed ({'dft.spin_orbit is true' if item.settings.dft.spin_orbit else 'direct.compute is false'})"
     else:
         word = _failure([s for s in item.plan.steps() if s not in item.plan.wind_steps()], failed) or ""
         word = f"failed: {word}" if word else "whole response at several hbar/tau less what grows with tau"
@@ -192,7 +195,7 @@ def _record(label: str, fraction: float, value: Assessed, checks: list[Check], i
         k_wind_sigma_parts_uohm_cm=value.parts,
         k_tensor_uohm_cm=value.tensor,
         hop_vector_angstrom=item.plan.hop.hop_vector,
-        energies_eV=np.array(item.settings.embedding.all_energies_eV),
+        energies_eV=np.array(item.settings.wind_energies_eV),
         k_of_energy_uohm_cm=value.k_of_energy,
         residual_force_eV_per_angstrom=math.nan if item.residual_force is None else item.residual_force,
         status=status,
@@ -238,6 +241,13 @@ def hop_identity(hop: Hop, settings: Settings, method: str) -> dict[str, Any]:
     }
 
 
+def with_spin_orbit(bulk: Document, sums: Document) -> Document:
+    """Values of the step `bulk` with the sums of spinors in place of those without spin; both are of its mesh and widths."""
+    served, wider, coarser = (sums["spinor"][name] for name in ("served", "wider", "coarser"))
+    return bulk | {name: served[name] for name in ("fermi_energy", "dos", "plasma_energy", "rho_lambda", "n")} | {
+        "n_check": wider["n"], "n_coarse": coarser["n"]}
+
+
 def host_record(metal: str, settings: Settings, bulk: Finished) -> Host:
     """The finished step of a bulk host as it is stored: sums over the Fermi surface, bands, check against plane waves."""
     values = bulk.values
@@ -249,6 +259,8 @@ def host_record(metal: str, settings: Settings, bulk: Finished) -> Host:
         "n_eV_angstrom2": values["n"], "rho_lambda_fohm_m2": values["rho_lambda"] / uohm_cm * 1e-3,
     }
     origin = {**provenance.versions(), "git_commit": provenance.git_commit(), "settings_hash": settings.digest}
+    if settings.dft.spin_orbit:
+        origin["bands"] = "bands and their comparison with plane waves are without spin-orbit coupling"
     if check is None:
         reason = "no plane-wave reference for this metal and functional"
         return Host(**identity, status="outside tolerance", reason=reason, provenance=origin)

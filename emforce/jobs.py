@@ -17,6 +17,7 @@ from emforce import (
     kinetics_jobs,
     phonon_jobs,
     spin_orbit_jobs,
+    spinor_jobs,
 )
 from emforce.steps import Document, Step, atoms_document
 from emforce.store import Finished, Store
@@ -44,6 +45,9 @@ JOBS: dict[str, Job] = {
     "phonons": phonon_jobs.phonons,
     "spin_orbit": spin_orbit_jobs.spin_orbit,
     "spin_orbit_fine": spin_orbit_jobs.fine,
+    "spheres": spinor_jobs.spheres,
+    "spinor_embedding": spinor_jobs.spinor_embedding,
+    "spinor_wind": spinor_jobs.spinor_wind,
 }
 
 

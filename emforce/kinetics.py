@@ -87,7 +87,7 @@ def kinetics(
     InputError before anything is written when a specification, a setting or a profile is not allowed
     StoreError when the disk is full; CampaignCancelled when somebody stopped it: finished steps are kept, no record is written
     """
-    settings = load_settings(preset, overrides)
+    settings = load_settings(preset, overrides).without_spin_orbit()
     items = [prepare(path, settings) for path in spec_paths]
     check_names([item.hop for item in items])
     place = Placement(cluster, workers, tuple(map(str, spec_paths)))

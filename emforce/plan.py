@@ -12,11 +12,14 @@ from ase.build import bulk as bulk_cell
 
 from emforce.direct_plan import COUPLINGS, DirectHop, direct_step
 from emforce.embedding_jobs import defect_geometry, region_translations
+from emforce.errors import InputError
 from emforce.hop import FloatArray, Hop, Image, frozen_atoms
 from emforce.materials import material
 from emforce.physics.perturbation import DefectGeometry
 from emforce.settings import Settings
 from emforce.site_symmetry import force_directions
+from emforce.spin_orbit_jobs import spin_orbit_step
+from emforce.spinor_jobs import spheres_step, spinor_step
 from emforce.steps import Document, Step, atoms_document
 from emforce.structure import thick_host
 
@@ -31,6 +34,7 @@ class HopPlan:
     bulk : step of the bulk host
     wind : joins the embeddings
     direct : joins the responses of the direct valence; None where it is not wanted
+    spin_orbit : sums over the Fermi surface of the bulk host with spin-orbit coupling; None without it
     images : step of each image's ground state
     ground_states : every step that runs GPAW but `bulk`, under the name by which the embeddings know it
     """
@@ -41,14 +45,18 @@ class HopPlan:
     images: tuple[Step, ...]
     ground_states: Mapping[str, Step]
     direct: Step | None
+    spin_orbit: Step | None = None
 
     def steps(self) -> tuple[Step, ...]:
         """All steps, each after those that it needs."""
-        return _in_order([self.bulk, self.wind, *([] if self.direct is None else [self.direct])])
+        return _in_order([*self._of_wind(), *([] if self.direct is None else [self.direct])])
 
     def wind_steps(self) -> tuple[Step, ...]:
         """Those of them that the wind force needs."""
-        return _in_order([self.bulk, self.wind])
+        return _in_order(self._of_wind())
+
+    def _of_wind(self) -> list[Step]:
+        return [self.bulk, self.wind, *([] if self.spin_orbit is None else [self.spin_orbit])]
 
 
 def _in_order(last: Sequence[Step]) -> tuple[Step, ...]:
@@ -230,6 +238,8 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
         documents.append({"name": name, "atoms": atoms_document(image.atoms), "mover": image.mover, "displaced": named,
                           "site_of_atom": image.site_of_atom.tolist(), "removed": list(image.removed)})
     embeddings = _embeddings(hop, flat, settings, needs) if slab else _bulk_embeddings(flat, settings)
+    if settings.dft.spin_orbit:
+        return _with_spin_orbit(flat, settings, tuple(images), needs, documents, embeddings)
     wind = wind_step(flat, settings, needs, documents, embeddings, _wide(embeddings[0], settings))
     direct = None
     if settings.direct.compute:
@@ -242,6 +252,38 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
         direct = direct_step(DirectHop(title_of(hop), common, documents, labels, needs, embeddings[0], tables[0], others,
                                        settings.embedding.fermi_error_eV, axes), settings.direct)
     return HopPlan(flat, bulk_step(hop.spec.metal, settings), wind, tuple(images), needs, direct)
+
+
+def _with_spin_orbit(
+    flat: Hop, settings: Settings, images: tuple[Step, ...], needs: Mapping[str, Step], documents: Sequence[Document],
+    embeddings: Sequence[Document],
+) -> HopPlan:
+    """The graph of steps of the wind force of spinors: no direct valence, no energies far from E_F."""
+    species = {symbol for image in flat.images for symbol in image.atoms.get_chemical_symbols()}
+    if species != {flat.spec.metal}:
+        raise InputError("dft.spin_orbit", True, f"false where atoms of another kind than {flat.spec.metal} take part")
+    bulk = bulk_step(flat.spec.metal, settings)
+    spheres = spheres_step(bulk)
+    common = hop_document(flat, settings) | {"setups": setups(species, settings.dft.recipe), "dft": dft_document(settings)}
+    geometries = [defect_geometry(common, document) for document in documents]
+    parts: dict[str, Step] = {}
+    for wanted in embeddings:
+        used = {name: step for name, step in needs.items() if name == "host" or name.startswith("image ")} | {"spheres": spheres}
+        if wanted["host"] != "host":
+            used["thick"] = needs[wanted["host"]]
+        translations = _translations(flat, wanted, geometries)
+        parts[wanted["name"]] = spinor_step(title_of(flat), common, wanted, translations, documents, used)
+    sums = spin_orbit_step(bulk)
+    wind = Step("spinor_wind", f"{title_of(flat)} wind force with spin-orbit coupling", {"embeddings": list(parts)}, parts,
+                seconds=0.1, resources="light")
+    return HopPlan(flat, bulk, wind, images, needs, None, sums)
+
+
+def _translations(flat: Hop, wanted: Document, geometries: Sequence[DefectGeometry]) -> list[list[int]]:
+    """Lattice translations of the host in the regions around all images."""
+    cells = {tuple(int(x) for x in r) for g in geometries
+             for r in region_translations(g, len(flat.host_unit), max(wanted["radii"]))}
+    return [list(r) for r in sorted(cells)]
 
 
 def hop_document(flat: Hop, settings: Settings) -> Document:
@@ -301,8 +343,6 @@ def _embedding_steps(
 
 def tables_step(flat: Hop, wanted: Document, host: Step, geometries: Sequence[DefectGeometry]) -> Step:
     """Green functions and current matrices of an embedding host, wide enough for the regions around all images."""
-    cells = [tuple(int(x) for x in r) for g in geometries
-             for r in region_translations(g, len(flat.host_unit), max(wanted["radii"]))]
     orbitals = 17 * len(host.inputs["atoms"]["symbols"])
     # tables of bulk hosts made before had E_F of half as many points, and in cells of several primitive ones the velocities of
     # states that mix
@@ -313,7 +353,7 @@ def tables_step(flat: Hop, wanted: Document, host: Step, geometries: Sequence[De
         "sigmas": wanted["sigmas"],
         "energies": wanted["energies"],
         "atoms": sorted(set(wanted["atoms"])),
-        "translations": [list(r) for r in sorted(set(cells))],
+        "translations": _translations(flat, wanted, geometries),
     } | marked, {"host": host}, seconds=5e-9 * float(np.prod(wanted["mesh"])) * orbitals**3 / 2, resources="embedding")
 
 

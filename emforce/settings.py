@@ -55,6 +55,7 @@ class GroundStates:
     matrix_kpts : points along each periodic axis of the supercell for its matrices, Gamma-centred
     displacement_A : of the mover, for dH/du
     forces : also compute the forces left on each image
+    spin_orbit : wind force with spin-orbit coupling in host and defect, at the potential without it; nothing else has it
     """
 
     functional: str
@@ -69,6 +70,7 @@ class GroundStates:
     displacement_A: float
     directions: str
     forces: bool
+    spin_orbit: bool
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,17 @@ class Settings:
     heat: Heat
     kinetics: Kinetics
     phonons: Phonons
+
+    @property
+    def wind_energies_eV(self) -> tuple[float, ...]:
+        """Energies of K(eps), relative to E_F: those far from it are left out with spin-orbit coupling."""
+        return self.embedding.energies_eV if self.dft.spin_orbit else self.embedding.all_energies_eV
+
+    def without_spin_orbit(self) -> Settings:
+        """These settings; raises `InputError` where they ask for spin-orbit coupling, which the wind force alone has."""
+        if self.dft.spin_orbit:
+            raise InputError("dft.spin_orbit", True, "false here: the wind force alone is computed with spin-orbit coupling")
+        return self
 
     @property
     def digest(self) -> str:

@@ -73,7 +73,7 @@ def compute(
     InputError before anything is written when a metal, a setting or a profile is not allowed
     EmforceError when a step failed; CampaignCancelled when somebody stopped it: finished steps are kept
     """
-    settings = load_settings(preset, overrides)
+    settings = load_settings(preset, overrides).without_spin_orbit()
     if len(set(metals)) < len(metals):
         raise InputError("METAL", list(metals), "each metal once")
     steps = [fine_step(spin_orbit_step(bulk_step(metal, settings))) for metal in metals]

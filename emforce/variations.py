@@ -39,6 +39,7 @@ PARTS = {
     "structure.primitive_size": "supercell",
     "structure.layers": "supercell",
     "dft.recipe": "second_basis",
+    "dft.spin_orbit": "spin_orbit",
 }
 #: parts of which both rows get the change, and not only the one without the overridden field
 MUTUAL = ("supercell", "second_basis")

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import synthetic
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, fcc111
 
 from emforce import cli
 from emforce.database import Database
@@ -215,20 +216,67 @@ def test_angular_momenta_are_those_of_gpaw():
         np.testing.assert_allclose(angular_momentum(l), [np.asarray(get_L_vlmm()[v][l]) for v in range(3)], atol=1e-12)
 
 
-@pytest.mark.gpaw
-def test_bands_are_those_of_gpaw_in_the_same_basis():
-    """With all bands of a basis gpaw.spinorbit.soc_eigenstates diagonalises the same matrix: every sign and phase is right."""
+def gold(atoms: Atoms, gpts: tuple[int, int, int], kpts: tuple[int, int, int]):
     from gpaw import GPAW
+
+    calc = GPAW(mode="lcao", basis="szp(dzp)", xc="PBE", gpts=gpts, kpts={"size": kpts, "gamma": True}, nbands="nao",
+                symmetry={"point_group": False}, occupations={"name": "fermi-dirac", "width": 0.2},
+                convergence={"density": 1e-3}, txt=None)  # fmt: skip
+    calc.get_potential_energy(atoms)
+    return calc
+
+
+@pytest.fixture(scope="module")
+def bulk_gold():
+    atoms = bulk("Au", "fcc", a=4.16)
+    atoms.positions += 0.25 * atoms.cell.sum(axis=0)
+    return gold(atoms, (12, 12, 12), (3, 3, 3))
+
+
+@pytest.mark.gpaw
+def test_the_operator_of_spheres_and_two_centre_integrals_is_that_of_the_calculation(bulk_gold):
+    """X(k) = i sum_R exp(2 pi i k.R) A(R) from D, geometry and basis alone, at true translations."""
+    from emforce.connection import RealSpaceBasis, setups_of
+    from emforce.dft import sphere_spin_orbit, spin_orbit_matrices
+
+    calc, mesh = bulk_gold, (5, 5, 5)
+    operator, _ = spin_orbit_matrices(calc, mesh)
+    spheres = sphere_spin_orbit(calc)
+    np.testing.assert_allclose(spheres[0], -spheres[0].swapaxes(1, 2), atol=1e-12)
+    basis = RealSpaceBasis(setups_of(calc), calc.atoms)
+    a = basis.spin_orbit({"Au": spheres[0]})
+    k = np.array(list(np.ndindex(*mesh))) / np.array(mesh)
+    x = 1j * np.einsum("kr,vrij->vkij", np.exp(2j * np.pi * k @ basis.R.T), a)
+    np.testing.assert_allclose(x, operator, atol=1e-6)
+    assert np.abs(operator).max() > 0.5
+    with pytest.raises(InputError, match="Au"):
+        basis.spin_orbit({"Ag": spheres[0]})
+
+
+@pytest.mark.gpaw
+def test_spheres_of_a_surface_are_those_of_the_bulk(bulk_gold):
+    """The coupling comes from near the nucleus: D of bulk atoms serves atoms of a slab, within two per cent of the 5d shell's."""
+    from emforce.dft import sphere_spin_orbit
+
+    inside = sphere_spin_orbit(bulk_gold)[0]
+    slab = fcc111("Au", (1, 1, 3), a=4.16, vacuum=4.0)
+    found = sphere_spin_orbit(gold(slab, (12, 12, 52), (3, 3, 1)))
+    setup = bulk_gold.dft.setups[0]
+    bound = np.repeat([n > 0 for n in setup.n_j], [2 * l + 1 for l in setup.l_j])
+    here = np.ix_(range(3), bound, bound)
+    for atom in found.values():
+        assert np.abs(atom[here] - inside[here]).max() < 0.02 * np.abs(inside[here]).max()
+    assert np.abs(found[0] - inside).max() > 0
+
+
+@pytest.mark.gpaw
+def test_bands_are_those_of_gpaw_in_the_same_basis(bulk_gold):
+    """With all bands of a basis gpaw.spinorbit.soc_eigenstates diagonalises the same matrix: every sign and phase is right."""
     from gpaw.spinorbit import soc_eigenstates
 
     from emforce.dft import host_matrices, spin_orbit_matrices
 
-    atoms = bulk("Au", "fcc", a=4.16)
-    atoms.positions += 0.25 * atoms.cell.sum(axis=0)
-    calc = GPAW(mode="lcao", basis="szp(dzp)", xc="PBE", gpts=(12, 12, 12), kpts={"size": (3, 3, 3), "gamma": True}, nbands="nao",
-                symmetry={"point_group": False}, occupations={"name": "fermi-dirac", "width": 0.2},
-                convergence={"density": 1e-3}, txt=None)  # fmt: skip
-    calc.get_potential_energy(atoms)
+    calc = bulk_gold
     found = soc_eigenstates(calc)
     theirs, k = np.sort(found.eigenvalues(), axis=1), calc.get_bz_k_points()
     mesh = (3, 3, 3)

@@ -19,7 +19,14 @@ from test_spin_orbit import crystal
 from test_wind import REACH, moving_defect
 
 from emforce.errors import InputError
-from emforce.physics.fermi import fermi_energy, gaussian, gaussian_green, half_mesh, host_tables, level_on_mesh
+from emforce.physics.fermi import (
+    fermi_energy,
+    gaussian,
+    gaussian_green,
+    half_mesh,
+    host_tables,
+    level_on_mesh,
+)
 from emforce.physics.lcao import LCAOMatrices, eigenstates, velocities
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.spin_orbit import SpinOrbit, SpinOrbitChange, added
@@ -170,7 +177,8 @@ def test_tables_of_several_cells_are_those_of_one(name):
     (table,) = host_tables(several, mesh, np.array([energy]), (sigma,), np.zeros((1, 3), int), np.arange(large.n))
     steps = np.array(list(itertools.product(range(len(cells)), repeat=3)))
     k = np.concatenate([half_mesh(mesh), -half_mesh(mesh)])
-    points = np.unique(np.round(np.mod(((k[:, None] + steps[None]) @ np.linalg.inv(vectors).T).reshape(-1, 3) + 1e-9, 1), 6), axis=0)
+    points = ((k[:, None] + steps[None]) @ np.linalg.inv(vectors).T).reshape(-1, 3)
+    points = np.unique(np.round(np.mod(points + 1e-9, 1), 6), axis=0)
     assert len(points) == len(k) * len(cells)
     e, c = eigenstates(*one.at(points))
     green = np.einsum("kin,kn,kjn->ij", c, gaussian_green(energy - e, sigma), c.conj()) / len(points)

@@ -24,10 +24,10 @@ from emforce.physics.direct_embedding import (
     pair_term,
     translations,
 )
-from emforce.physics.embedding import RegionSites, site_orbitals, site_translations
 from emforce.physics.fermi import band_energies, half_mesh
+from emforce.physics.image_pairs import image_pairs
 from emforce.physics.lcao import Floats, Ints, LCAOMatrices
-from emforce.physics.perturbation import DefectGeometry, Perturbation, left_site, nearest_images, outer_copies
+from emforce.physics.perturbation import DefectGeometry, Perturbation
 from emforce.physics.position import Connection
 from emforce.physics.response_kernel import SPINS, Response, frequencies
 
@@ -77,43 +77,23 @@ def embedded_mover(
     """
     if image.a is None or image.ds is None or image.dd is None or image.moved != (geometry.mover,):
         raise InputError("image.moved", image.moved, f"the mover, atom {geometry.mover}, with a, dS/du and dd/du")
-    if np.abs(image.positions - geometry.positions).max() > 1e-6:
-        raise InputError("image.positions", "positions", "those of the defect, on the same periodic images")
-    labels, sites = _labels(host[0], geometry, perturbation, reach), perturbation.sites
-    orbital, label = site_orbitals(np.concatenate([[0], np.cumsum(image.orbitals)]), labels)
-    count, on_site = len(sites.atoms), int((geometry.site_of_atom >= 0).sum())
-    n0 = int(perturbation.site_orbitals.sum())
+    pairs, sites = image_pairs(host[0], (image.orbitals, image.positions), geometry, perturbation, reach), perturbation.sites
     # where the atoms are, and where A_k places their orbitals
-    at = image.positions[labels.atoms] + labels.cells @ image.cell
+    at = image.positions[pairs.labels.atoms] + pairs.labels.cells @ image.cell
     place = at.copy()
     unit = geometry.cell / np.array(geometry.repeat)[:, None]
-    place[:count] = geometry.host_positions[sites.atoms] + sites.cells @ unit
-    at, place = at[label], place[label]
+    place[: len(sites.atoms)] = geometry.host_positions[sites.atoms] + sites.cells @ unit
+    at, place = at[pairs.label], place[pairs.label]
     off = at - place
 
-    index = site_translations(image.R, labels)[np.ix_(label, label)]
-    pick = (index, *np.ix_(orbital, orbital))
-    known = index >= 0
-    # other periodic images of the mover stay where they are
-    still = ((labels.atoms == geometry.mover) & labels.cells.any(axis=1))[label]
-    moves = known & ~(still[:, None] | still[None, :])
-    # two host sites are changed inside the cell only, but for those whose atom left, as in the perturbation
-    outer = (label >= on_site) & (label < count)
-    unchanged = np.zeros(known.shape, bool)
-    unchanged[:n0, :n0] = outer[:n0, None] | outer[None, :n0]
-    left = left_site(geometry)[labels.atoms][label]
-    inner, copies = left & (label < on_site), left & outer
-    unchanged &= ~((inner[:, None] & outer[None, :]) | (outer[:, None] & inner[None, :]))
-    share = np.where((inner[:, None] & copies[None, :]) | (copies[:, None] & inner[None, :]), 0.5, 1.0)  # as `pair_weights`
-
-    s, t = np.where(known, image.s[pick], 0.0), image.mask[orbital] * ~still
+    known, pick = pairs.pick(image.R)
+    moves = known & pairs.moves
+    s, t = np.where(known, image.s[pick], 0.0), image.mask[pairs.orbital] * ~pairs.still
     d_change, a, m0 = np.empty((3, *s.shape)), np.empty((3, *s.shape)), np.empty((3, 3, *s.shape))
     d_host = host_dipoles(host[1], sites)
     for x in range(3):
-        d_change[x] = np.where(known, image.d[x][pick], 0.0) + 0.5 * s * (off[:, None, x] + off[None, :, x])
-        d_change[x, :n0, :n0] -= d_host[x]
-        d_change[x][unchanged] = 0.0
-        d_change[x] *= share
+        full = np.where(known, image.d[x][pick], 0.0) + 0.5 * s * (off[:, None, x] + off[None, :, x])
+        d_change[x] = pairs.change(full, d_host[x])
     for u in range(3):
         a[u] = np.where(moves, image.a[u][pick], 0.0)
         b = 0.5 * np.where(moves, image.ds[u][pick], 0.0) + a[u]
@@ -122,21 +102,6 @@ def embedded_mover(
             m0[u, x] += b.T * off[None, :, x] + off[:, None, x] * b
         m0[u, u] += 0.5 * s * (t[:, None] + t[None, :])
     return EmbeddedMover(perturbation, place, d_change, a, m0, valence)
-
-
-def _labels(host: LCAOMatrices, geometry: DefectGeometry, perturbation: Perturbation, reach: float) -> RegionSites:
-    """Defect atom and its supercell translation (as `cells`) for every site of the perturbation and every new atom."""
-    images = nearest_images(geometry.positions, geometry.cell, geometry.periodic, geometry.positions[geometry.mover])
-    on_site, fresh = (np.flatnonzero(kind) for kind in (geometry.site_of_atom >= 0, geometry.site_of_atom < 0))
-    sites = perturbation.sites
-    atoms, shifts = [on_site], [images.shifts[on_site]]
-    if len(sites.atoms) > len(on_site):
-        first = RegionSites(sites.cells[: len(on_site)], sites.atoms[: len(on_site)])
-        outer = outer_copies(host, geometry, images, first, reach)
-        if len(outer.atoms) + len(on_site) != len(sites.atoms):
-            raise InputError("reach", reach, "what the perturbation was made with")
-        atoms, shifts = [on_site, outer.atoms], [images.shifts[on_site], outer.shifts]
-    return RegionSites(np.concatenate([*shifts, images.shifts[fresh]]), np.concatenate([*atoms, fresh]))
 
 
 # --- Z(tau) ------------------------------------------------------------------------------------------------------------

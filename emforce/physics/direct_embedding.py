@@ -21,6 +21,7 @@ import scipy.linalg
 from emforce.errors import InputError
 from emforce.physics.embedding import NEW_ORBITAL_ENERGY, RegionSites, site_orbitals, site_translations
 from emforce.physics.fermi import gaussian_green, half_mesh
+from emforce.physics.image_pairs import on_sites
 from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates, times_real
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import BlochSums, Connection
@@ -257,10 +258,7 @@ def embedded_region(mover: EmbeddedMover, host: Host, radius: float) -> Region:
 
 def host_dipoles(connection: Connection, sites: RegionSites) -> Floats:
     """(3, n, n) d of the perfect host between the orbitals of `sites`; zero where there is no such pair."""
-    orbital, site = site_orbitals(np.concatenate([[0], np.cumsum(connection.orbitals)]), sites)
-    index = site_translations(connection.R, sites)[np.ix_(site, site)]
-    rows, cols = np.ix_(orbital, orbital)
-    return np.array([np.where(index >= 0, table[index, rows, cols], 0.0) for table in connection.d])
+    return on_sites(connection.orbitals, connection.R, connection.d, sites)
 
 
 def _assemble(table: HostKernel, offsets: Ints, r: Region) -> tuple[Complexes, Complexes]:

@@ -22,6 +22,7 @@ from scipy.optimize import brentq
 from scipy.special import erfc, wofz
 
 from emforce.errors import ConvergenceError, InputError
+from emforce.physics.lattice_sum import MeshBlock
 from emforce.physics.lcao import (
     Bloch,
     Complexes,
@@ -32,7 +33,6 @@ from emforce.physics.lcao import (
     eigenvalues,
     velocities,
 )
-from emforce.physics.lattice_sum import MeshBlock
 from emforce.physics.primitive import FoldedSum, Folding, folding
 from emforce.physics.spin_orbit import PAULI, SpinOrbit
 from emforce.units import epsilon0

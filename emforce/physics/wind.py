@@ -79,7 +79,8 @@ def wind(
     energy_shift : energy zero of the embedding host minus that of the defect's own host, eV
     coupling : what the defect changes in the spin-orbit operator, where the tables are of spinors
 
-    With spinors W and the forces get 1 x W + sum_v sigma_v x i dA_v, and the trace goes over both spins; the scalar B counts them.
+    Spinors have 1 x W + sum_v sigma_v x i dA_v and forces of the same form; the trace goes over both spins, which without
+    coupling the factor 2 in B counts.
     """
     if (tables.spins == 2) != (coupling is not None):
         raise InputError("coupling", coupling, "given where the tables are of spinors, and only there")

@@ -326,7 +326,7 @@ def test_forces_that_stay_are_recorded_and_not_served(square: KineticsHop, tmp_p
 
 def test_no_imaginary_mode_is_recorded_with_what_was_found(square: KineticsHop, tmp_path: Path) -> None:
     """The start in place of the saddle."""
-    start, saddle = square.hop.images
+    start, saddle = square.hop.images[0], square.hop.images[-1]
     fake = Image(0.5, saddle.label, start.atoms, saddle.mover, saddle.site_of_atom, saddle.removed)
     campaign = EMTCampaign(Store(tmp_path))
     item = replace(square, hop=replace(square.hop, images=(start, fake)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emforce.errors import InputError
 from emforce.hop import Hop
 from emforce.plan import HopPlan, displaced_axes, plan, rotation_to_x, structure_digest, turned_hop
 from emforce.settings import Settings, load_settings
@@ -87,7 +89,7 @@ def test_rotation_of_any_vector(vector):
     assert np.linalg.det(rotation) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("name, points", [("cu100-adatom", [0.0, 0.5]), ("w110-adatom", [0.0, 0.25, 0.5])])
+@pytest.mark.parametrize("name, points", [("w100-adatom", [0.0, 0.5]), ("cu100-adatom", [0.0, 0.25, 0.5])])
 def test_steps_of_the_main_job(name, points):
     made, count = planned(name), len(points)
     assert [image.fraction for image in made.hop.images] == points
@@ -123,11 +125,36 @@ def test_far_energies_have_tables_of_their_own_and_leave_the_other_steps_as_they
     assert {step.key for step in without.steps()} - {step.key for step in made.steps()} == {without.wind.key}
     assert made.direct.key == without.direct.key, "the response does not wait for them"
     far = [made.wind.needs[name] for name in made.wind.inputs["wide"]["steps"]]
-    assert len(far) == 2
+    assert len(far) == len(hop.images)
     for step in far:
         assert step.needs["tables"].inputs["energies"] == list(settings.embedding.wide_energies_eV)
         assert len(step.needs["tables"].inputs["sigmas"]) == len(step.inputs["radii"]) == 1
     assert made.wind.inputs["embeddings"] == without.wind.inputs["embeddings"]
+
+
+@pytest.mark.parametrize("name", ["w110-adatom", "cu-vacancy"])
+def test_spin_orbit_coupling_takes_the_ground_states_that_are_there(name):
+    plain, made = planned(name), plan(built(name), settings(dft__spin_orbit=True))
+    assert {n: step.key for n, step in made.ground_states.items()} == {n: step.key for n, step in plain.ground_states.items()}
+    assert made.direct is None
+    kinds = Counter(step.kind for step in made.steps())
+    assert {kind: kinds[kind] for kind in ("spheres", "spinor_embedding", "spinor_wind", "spin_orbit")} == {
+        "spheres": 1, "spinor_embedding": 2, "spinor_wind": 1, "spin_orbit": 1}
+    assert not kinds.keys() & {"tables", "embedding", "wind", "response"}
+    served = next(step for step in made.wind.needs.values() if len(step.inputs["energies"]) > 1)
+    tables = plain.wind.needs[plain.wind.inputs["embeddings"][0]["steps"][0]].needs["tables"]
+    for field in ("mesh", "sigmas", "energies", "translations"):
+        assert served.inputs[field] == tables.inputs[field]
+    assert made.spin_orbit in made.wind_steps()
+
+
+def test_spin_orbit_coupling_is_refused_where_it_is_not_there(tmp_path):
+    spec = tmp_path / "ag-on-cu.toml"
+    spec.write_text((STRUCTURES / "cu100-adatom.toml").read_text().replace('species = "Cu"', 'species = "Ag"'))
+    with pytest.raises(InputError, match=r"dft.spin_orbit.*Cu"):
+        plan(built_hop(spec, load_settings("quick")), settings(dft__spin_orbit=True))
+    with pytest.raises(InputError, match=r"dft.spin_orbit.*wind force alone"):
+        settings(dft__spin_orbit=True).without_spin_orbit()
 
 
 @pytest.mark.parametrize("name", ADATOMS + VACANCIES)
@@ -244,7 +271,7 @@ def test_what_else_steps_follow():
     assert same(structure__thick_layers=[10, 6]) == {"bulk", "host"} | thin | images
     assert same(dft__displacement_A=0.04) == {"bulk"} | hosts | tables
     of_radii = {n for n in before if "embedded in thick 8" in n and "far from E_F" not in n}
-    assert len(of_radii) == 2
+    assert len(of_radii) == len(built("cu100-adatom").images)
     assert same(embedding__radii_A=[6.8, 7.4]) == set(before) - of_radii - {"wind"}
     assert same(dft__slab_kpts=[3, 3, 1]) == {"bulk"}
     assert same(host__bulk_kpts=14) == set(before) - {"bulk"}
@@ -258,7 +285,8 @@ def test_what_else_steps_follow():
 def test_ground_states_keep_the_hashes_that_stores_hold():
     """Regression: names of finished steps in stores made before the embedding was split (Cu(100) as built, preset quick)."""
     made = planned("cu100-adatom")
-    assert {name: step.name for name, step in made.ground_states.items()} | {"bulk": made.bulk.name} == KEPT_NAMES
+    names = {name: step.name for name, step in made.ground_states.items()} | {"bulk": made.bulk.name}
+    assert {name: names[name] for name in KEPT_NAMES} == KEPT_NAMES
 
 
 # meshes

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.gpaw
 
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "structures" / "cu100-adatom.toml"
-#: a 2x2 cell of two layers and the fewest k-points: about a minute
+#: a 2x2 cell of two layers and the fewest k-points: about a minute and a half
 TINY: dict[str, object] = {
     "structure.slab_size": [2, 2, 1], "structure.layers": 2, "structure.thick_layers": [3, 2],
     "structure.vacuum_A": 4.0, "structure.relaxed": "", "dft.recipe": "small", "dft.grid_A": 0.32,
@@ -41,16 +41,16 @@ def records(place: Path):  # type: ignore[no-untyped-def]
 
 
 def test_records_of_each_image_and_the_hop_average(records) -> None:  # type: ignore[no-untyped-def]
-    assert [r.site for r in records] == ["initial", "saddle", "hop average"]
+    assert [r.site for r in records] == ["initial", "s=0.25", "saddle", "hop average"]
     for r in records:
         assert r.status in ("ok", "outside tolerance"), r.reason
         assert math.isfinite(r.k_wind_uohm_cm)
         assert r.k_wind_sigma_uohm_cm > 0
         assert r.basis.startswith("emf") or "small" in r.basis
-    initial, saddle, mean = records
-    assert mean.k_wind_uohm_cm == pytest.approx((initial.k_wind_uohm_cm + saddle.k_wind_uohm_cm) / 2)
+    initial, quarter, saddle, mean = (r.k_wind_uohm_cm for r in records)
+    assert mean == pytest.approx((initial + 2 * quarter + saddle) / 4)
     # Cu goes with the electrons; even this cell knows
-    assert mean.k_wind_uohm_cm < 0
+    assert mean < 0
 
 
 def test_site_symmetry_of_the_hollow_makes_the_in_plane_tensor_isotropic(records) -> None:  # type: ignore[no-untyped-def]
@@ -78,6 +78,26 @@ def test_changed_radius_uses_the_finished_ground_states(records, place: Path) ->
     assert not kinds & {"bulk", "host", "image", "displaced"}
 
 
+def test_spin_orbit_coupling_of_copper_changes_little(records, place: Path) -> None:  # type: ignore[no-untyped-def]
+    """Host and defect, from the same ground states; the row without it gets the change as a part of sigma."""
+    before = {p.name for p in (place / "store" / "steps").iterdir()}
+    database = str(place / "emforce.db")
+    coupled = run([SPEC], preset="quick", overrides=TINY | {"dft.spin_orbit": True}, workers=1, database=database,
+                  store=place / "store")
+    new = {p.name.split("-")[0] for p in (place / "store" / "steps").iterdir()} - {name.split("-")[0] for name in before}
+    assert new == {"spheres", "spinor_embedding", "spinor_wind", "spin_orbit"}
+    for one, without in zip(coupled, records, strict=True):
+        assert 1e-3 < abs(one.k_wind_uohm_cm / without.k_wind_uohm_cm - 1) < 0.05
+        assert len(one.k_of_energy_uohm_cm) == len(one.energies_eV) == 3
+        assert "dft.spin_orbit" in one.provenance["direct"]
+    with Database(database) as rows:
+        served = {(r.site, "spin_orbit" in r.preset): r for r in rows.records()}
+    for one, without in zip(coupled, records, strict=True):
+        part = served[without.site, False].k_wind_sigma_parts_uohm_cm["spin_orbit"]
+        assert part == pytest.approx(abs(one.k_wind_uohm_cm - without.k_wind_uohm_cm))
+        assert "spin_orbit" not in served[without.site, True].k_wind_sigma_parts_uohm_cm
+
+
 def test_unconverged_ground_state_is_recorded_and_never_served(place: Path) -> None:
     database = str(place / "unconverged.db")
     found = run([SPEC], preset="quick", overrides=TINY | {"dft.max_iterations": 2, "dft.density_tolerance": 1e-6}, workers=1,
@@ -92,7 +112,7 @@ def test_unconverged_ground_state_is_recorded_and_never_served(place: Path) -> N
 def test_status_counts_finished_steps(records, place: Path) -> None:  # type: ignore[no-untyped-def]
     lines = status(place / "store")
     assert any("finished steps" in line for line in lines)
-    assert any(line.strip().startswith("image: 2 finished") for line in lines)
+    assert any(line.strip().startswith("image: 3 finished") for line in lines)
 
 
 def command(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

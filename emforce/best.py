@@ -4,9 +4,9 @@ A hop is metal, facet, defect, hop and mover (and the specification, for structu
 of the hop as a whole (site "hop average") that hold a group of values (wind, direct, kinetics, heat), the best is
 
     1. that of the higher preset: production, standard, quick, any other;
-    2. among those, one whose overridden fields converge it further (a larger cell, a denser mesh: `emforce.refinement`) before
-       one without, and that before any other with overridden fields; for the direct valence a value in another basis comes
-       before an interval in the preset's own, the rest of the fields being equal;
+    2. among those, one whose overridden fields converge it further (a larger cell, a denser mesh, spin-orbit coupling:
+       `emforce.refinement`) before one without, and that before any other with overridden fields; for the direct valence a
+       value in another basis comes before an interval in the preset's own, the rest of the fields being equal;
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
        reason, as is that of an E_a of a vacancy without its formation energy;
     4. among those, the one with the smaller standard uncertainty (none stated: last);

@@ -1,6 +1,7 @@
 """Whether the overridden fields of a preset converge a calculation further than the preset does.
 
-A larger cell or a denser mesh is a better value of the same thing; another functional or a wider smearing is another thing.
+A larger cell or a denser mesh is a better value of the same thing, and so is one with spin-orbit coupling, which is there in
+nature; another functional or a wider smearing is another thing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ FINER: Mapping[str, int] = {
     "structure.slab_size": 1, "structure.bulk_size": 1, "structure.primitive_size": 1, "structure.layers": 1,
     "structure.thick_layers": 1, "structure.vacuum_A": 1,
     "dft.grid_A": -1, "dft.density_tolerance": -1, "dft.max_iterations": 1, "dft.slab_kpts": 1, "dft.bulk_kpts": 1,
-    "dft.matrix_kpts": 1, "dft.forces": 1,
+    "dft.matrix_kpts": 1, "dft.forces": 1, "dft.spin_orbit": 1,
     "host.bulk_kpts": 1, "host.bulk_matrix_kpts": 1, "host.bulk_mesh": 1, "host.bulk_mesh_max": 1, "host.n_tolerance": -1,
     "host.slab_mesh": 1, "host.embedding_mesh": 1,
     "kinetics.shells": 1, "kinetics.force_calls": 1, "kinetics.density_tolerance": -1, "kinetics.force_tolerance_eV_per_A": -1,

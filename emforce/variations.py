@@ -77,7 +77,8 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     lent: dict[str, list[dict[str, Any]]] = {}
     for lender in latest.values():
         if _lends(lender, record):
-            for part, entries in _measured(lender, latest.values(), same_hop).items():
+            others = [other for other in latest.values() if _open_to(record, varied_field(lender.preset, other.preset))]
+            for part, entries in _measured(lender, others, same_hop).items():
                 own = {f"own_{name}": none_for_nan(getattr(lender, name)) for name, _, _ in _QUANTITIES}
                 lent.setdefault(part, []).extend(own | entry | {"lent_by": lender.preset} for entry in entries)
     found = lent | found
@@ -156,7 +157,12 @@ def _measured_field(record: Record, other: Record) -> str | None:
     field = varied_field(record.preset, other.preset)
     if field is None or not _comparable(record, other):
         return None
-    return None if field in preset_fields(record.preset)[1] and PARTS[field] not in MUTUAL else field
+    return field if _open_to(record, field) else None
+
+
+def _open_to(record: Record, field: str | None) -> bool:
+    """Whether a row can get the part of a field: not where it has the field overridden itself, mutual parts apart."""
+    return field is not None and (field not in preset_fields(record.preset)[1] or PARTS[field] in MUTUAL)
 
 
 def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Record]:

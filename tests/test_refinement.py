@@ -28,6 +28,8 @@ LARGER = "quick (structure.slab_size=(4, 4, 1))"
     ("quick (dft.functional=LDA)", "wind", OTHERWISE),
     ("quick (dft.functional=LDA, structure.slab_size=(4, 4, 1))", "wind", OTHERWISE),
     ("quick (host.sigma_eV=0.1)", "wind", OTHERWISE),
+    ("quick (dft.spin_orbit=True)", "wind", FURTHER),
+    ("quick (dft.functional=LDA, dft.spin_orbit=True)", "wind", OTHERWISE),
     ("quick (direct.compute=False)", "wind", AS_SHIPPED),
     ("quick (direct.vary=('region',))", "direct", OTHERWISE),
     ("quick (kinetics.shells=0)", "wind", AS_SHIPPED),

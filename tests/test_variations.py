@@ -16,6 +16,7 @@ from emforce.record import Record
 from emforce.variations import UNRELAXED, add_with_variations, varied_field, with_variations
 
 LDA = "quick (dft.functional=LDA)"
+COUPLED = "quick (dft.spin_orbit=True)"
 SMALL = "quick (dft.recipe=small)"
 THICKER = "quick (direct.compute=False, structure.thick_layers=(16, 12))"
 LARGER = "quick (structure.slab_size=(4, 4, 1))"
@@ -117,6 +118,19 @@ def test_a_row_that_converges_further_borrows_the_parts_that_it_lacks(tmp_path: 
 def test_no_part_is_lent_to_a_row_that_converges_nothing_further(preset: str) -> None:
     rows = [hop(), hop(preset=LDA, k_wind_uohm_cm=-104.0)]
     assert "functional" not in with_variations(hop(preset=preset), rows).k_wind_sigma_parts_uohm_cm
+
+
+def test_spin_orbit_coupling_is_a_part_of_rows_without_it_alone() -> None:
+    both = "quick (dft.spin_orbit=True, structure.thick_layers=(16, 12))"
+    rows = [hop(preset=preset, k_wind_uohm_cm=k) for preset, k in
+            (("quick", -110.0), (COUPLED, -100.0), (LDA, -104.0), (LARGER, -112.0), (both, -99.0))]
+    parts = {row.preset: with_variations(row, rows).k_wind_sigma_parts_uohm_cm for row in rows}
+    assert parts["quick"]["spin_orbit"] == pytest.approx(10.0)
+    assert parts[LARGER]["spin_orbit"] == pytest.approx(10.0)  # lent
+    for preset in (COUPLED, both):
+        assert "spin_orbit" not in parts[preset]
+        assert parts[preset]["functional"] == pytest.approx(6.0) and parts[preset]["supercell"] == pytest.approx(2.0)
+    assert "spin_orbit" not in parts[LDA]
 
 
 def test_an_own_measurement_stands_before_a_lent_one() -> None:

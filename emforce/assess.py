@@ -53,7 +53,7 @@ class Assessed:
     k : uOhm cm along the hop
     tensor : (3, 3) uOhm cm, nan where not computed (the hop average has none)
     parts : named parts of the uncertainty, uOhm cm; nan: not estimated
-    k_of_energy : (energies,) uOhm cm, at `Settings.wind_energies_eV`
+    k_of_energy : (energies,) uOhm cm, at `Embedding.all_energies_eV`
     asymmetry : |K before - after symmetrization|, uOhm cm
     condition : largest condition number among all regions
     """
@@ -100,8 +100,7 @@ def assess_images(
 ) -> list[Assessed]:
     """Values of all images from the finished wind and bulk steps; sequences are per image."""
     scale = bulk["volume"] / bulk["n"] / units.uohm_cm
-    energies = list(settings.embedding.energies_eV)
-    wide = list(settings.embedding.wide_energies_eV) if "wide" in wind else []
+    energies, wide = list(settings.embedding.energies_eV), list(settings.embedding.wide_energies_eV)
     embeddings = [*wind["embeddings"], *([wind["wide"]] if wide else [])]
     zero = min(range(len(energies)), key=lambda i: abs(energies[i]))
     images = len(axes)

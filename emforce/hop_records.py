@@ -195,7 +195,7 @@ def _record(label: str, fraction: float, value: Assessed, checks: list[Check], i
         k_wind_sigma_parts_uohm_cm=value.parts,
         k_tensor_uohm_cm=value.tensor,
         hop_vector_angstrom=item.plan.hop.hop_vector,
-        energies_eV=np.array(item.settings.wind_energies_eV),
+        energies_eV=np.array(item.settings.embedding.all_energies_eV),
         k_of_energy_uohm_cm=value.k_of_energy,
         residual_force_eV_per_angstrom=math.nan if item.residual_force is None else item.residual_force,
         status=status,

@@ -258,7 +258,7 @@ def _with_spin_orbit(
     flat: Hop, settings: Settings, images: tuple[Step, ...], needs: Mapping[str, Step], documents: Sequence[Document],
     embeddings: Sequence[Document],
 ) -> HopPlan:
-    """The graph of steps of the wind force of spinors: no direct valence, no energies far from E_F."""
+    """The graph of steps of the wind force of spinors; no direct valence."""
     species = {symbol for image in flat.images for symbol in image.atoms.get_chemical_symbols()}
     if species != {flat.spec.metal}:
         raise InputError("dft.spin_orbit", True, f"false where atoms of another kind than {flat.spec.metal} take part")
@@ -266,16 +266,20 @@ def _with_spin_orbit(
     spheres = spheres_step(bulk)
     common = hop_document(flat, settings) | {"setups": setups(species, settings.dft.recipe), "dft": dft_document(settings)}
     geometries = [defect_geometry(common, document) for document in documents]
+    wide = _wide(embeddings[0], settings)
     parts: dict[str, Step] = {}
-    for wanted in embeddings:
+    for wanted in [*embeddings, *([] if wide is None else [wide])]:
         used = {name: step for name, step in needs.items() if name == "host" or name.startswith("image ")} | {"spheres": spheres}
         if wanted["host"] != "host":
             used["thick"] = needs[wanted["host"]]
         translations = _translations(flat, wanted, geometries)
         parts[wanted["name"]] = spinor_step(title_of(flat), common, wanted, translations, documents, used)
     sums = spin_orbit_step(bulk)
-    wind = Step("spinor_wind", f"{title_of(flat)} wind force with spin-orbit coupling", {"embeddings": list(parts)}, parts,
-                seconds=0.1, resources="light")
+    inputs: Document = {"embeddings": [wanted["name"] for wanted in embeddings]}
+    if wide is not None:
+        inputs["wide"] = wide["name"]
+    wind = Step("spinor_wind", f"{title_of(flat)} wind force with spin-orbit coupling", inputs, parts, seconds=0.1,
+                resources="light")
     return HopPlan(flat, bulk, wind, images, needs, None, sums)
 
 

@@ -232,11 +232,6 @@ class Settings:
     kinetics: Kinetics
     phonons: Phonons
 
-    @property
-    def wind_energies_eV(self) -> tuple[float, ...]:
-        """Energies of K(eps), relative to E_F: those far from it are left out with spin-orbit coupling."""
-        return self.embedding.energies_eV if self.dft.spin_orbit else self.embedding.all_energies_eV
-
     def without_spin_orbit(self) -> Settings:
         """These settings; raises `InputError` where they ask for spin-orbit coupling, which the wind force alone has."""
         if self.dft.spin_orbit:

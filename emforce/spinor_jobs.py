@@ -130,15 +130,18 @@ def spinor_embedding(inputs: Document, needs: Mapping[str, Finished], folder: Pa
 
 def spinor_wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `spinor_wind`: as the step `wind`, m and condition indexed [width and image][radius][energy]."""
-    embeddings = []
-    for name in inputs["embeddings"]:
+    def joined(name: str) -> Document:
         values = needs[name].values
         images = values["images"]
+        document = {"name": name, "fermi_energy": values["fermi_energy"], "energy_shift": values["energy_shift"]}
         widths = range(len(images[0]["m"]))
-        embeddings.append({"name": name, "fermi_energy": values["fermi_energy"], "energy_shift": values["energy_shift"]}
-                          | {q: [image[q][width] for width in widths for image in images] for q in ("m", "condition")})
+        return document | {q: [image[q][width] for width in widths for image in images] for q in ("m", "condition")}
+
     served = needs[inputs["embeddings"][0]].values["images"]
-    return {"embeddings": embeddings} | {name: [image[name] for image in served] for name in _NUMBERS}
+    found: Document = {"embeddings": [joined(name) for name in inputs["embeddings"]]}
+    if "wide" in inputs:
+        found["wide"] = joined(inputs["wide"])
+    return found | {name: [image[name] for image in served] for name in _NUMBERS}
 
 
 def _operator(document: Document, inputs: Document, store: Store, found: Mapping[str, Floats], positions: Floats) -> _Operator:

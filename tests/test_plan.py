@@ -139,9 +139,10 @@ def test_spin_orbit_coupling_takes_the_ground_states_that_are_there(name):
     assert made.direct is None
     kinds = Counter(step.kind for step in made.steps())
     assert {kind: kinds[kind] for kind in ("spheres", "spinor_embedding", "spinor_wind", "spin_orbit")} == {
-        "spheres": 1, "spinor_embedding": 2, "spinor_wind": 1, "spin_orbit": 1}
+        "spheres": 1, "spinor_embedding": 3, "spinor_wind": 1, "spin_orbit": 1}
     assert not kinds.keys() & {"tables", "embedding", "wind", "response"}
-    served = next(step for step in made.wind.needs.values() if len(step.inputs["energies"]) > 1)
+    served = made.wind.needs[made.wind.inputs["embeddings"][0]]
+    assert made.wind.needs[made.wind.inputs["wide"]].inputs["energies"] == list(settings().embedding.wide_energies_eV)
     tables = plain.wind.needs[plain.wind.inputs["embeddings"][0]["steps"][0]].needs["tables"]
     for field in ("mesh", "sigmas", "energies", "translations"):
         assert served.inputs[field] == tables.inputs[field]

@@ -1,7 +1,8 @@
 """`emforce spinorbit`: what spin-orbit coupling changes in a bulk host, and what that would do to the wind force.
 
 The numbers stand in the provenance of the host's row, under "spin_orbit": no value that is served, and no uncertainty, contains
-them. Whoever writes the same host again takes them over (`emforce.database.Database.add_host`).
+them; the rows of `emforce run --set dft.spin_orbit=true` do. Whoever writes the same host again takes them over
+(`emforce.database.Database.add_host`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from emforce.keys import BY_NAME
 from emforce.materials import material
 from emforce.plan import bulk_step
 from emforce.record import HOP_AVERAGE, Host
-from emforce.settings import Settings, load_settings
+from emforce.settings import Settings, load_settings, preset_label
 from emforce.spin_orbit_jobs import fine_step, spin_orbit_step
 from emforce.steps import Document, Step
 from emforce.store import Finished, Store
@@ -32,6 +33,8 @@ from emforce.units import uohm_cm
 NAME = "spin_orbit"
 METHOD = "PAW spin-orbit operator in the local basis, diagonalised with spin at the scalar-relativistic potential"
 ESTIMATE = "K_so between K(E_F + dE_F) and K(E_F + dE_F) N/N_so, K(E) of the stored row; not part of any sigma"
+#: the field that asks for the wind force with the coupling
+FIELD = "dft.spin_orbit"
 #: what the second calculation of the ground state may differ by from the first, eV
 MAX_DIFFERENCE_eV = 0.01
 #: named points whose levels are printed, by structure
@@ -99,14 +102,23 @@ def _host(metal: str, settings: Settings, step: Step, store: Store, failed: Mapp
     bulk, done, fine = found
     host = host_record(metal, settings, bulk)
     document = summary(done, fine, material(metal).structure)
-    conditions = [Condition(BY_NAME[name], "=", (value,)) for name, value in
-                  (("metal", metal), ("site", HOP_AVERAGE), ("preset", host.preset), ("basis", host.basis))]
-    estimates = [made for row in rows.rows(conditions) if (made := estimate(row, document)) is not None]
+
+    def averages(preset: str) -> list[Document]:
+        return rows.rows([Condition(BY_NAME[name], "=", (value,)) for name, value in
+                          (("metal", metal), ("site", HOP_AVERAGE), ("preset", preset), ("basis", host.basis))])
+
+    coupled = {_hop(row): row for row in averages(preset_label(settings.preset, dict(settings.overrides) | {FIELD: True}))}
+    estimates = [made for row in averages(host.preset)
+                 if (made := estimate(row, document, coupled.get(_hop(row)))) is not None]
     bands = done.arrays("bands.npz")
     return SpinOrbitHost(
         replace(host, provenance={**host.provenance, NAME: document}), document, estimates, bands["path"],
         [(float(at), str(name)) for at, name in done.values["ticks"]], bands["scalar"], bands["spinor"],
     )
+
+
+def _hop(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[name]) for name in ("spec", "facet", "defect", "hop", "species"))
 
 
 def summary(done: Finished, fine: Finished, structure: str) -> Document:
@@ -155,12 +167,13 @@ def splitting(level: Document) -> float | None:
     return float(level["with_eV"][-1] - level["with_eV"][0])
 
 
-def estimate(row: Mapping[str, Any], document: Document) -> Document | None:
+def estimate(row: Mapping[str, Any], document: Document, coupled: Mapping[str, Any] | None = None) -> Document | None:
     """What the host's part of the coupling would make of K of a stored hop; None where the row has no K(E).
 
     K = m Omega/(e^2 N), and the row has K(E) = m(E) Omega/(e^2 N): m is taken at the shifted Fermi energy. m is linear in the
     current matrix B of the host as N is. If both change alike, the force per current stays and K_so = K(E_F + dE_F); if B keeps
     its size while N changes, K_so = K(E_F + dE_F) N/N_so. The range between these two; the coupling in the defect is left out.
+    Beside it stands the computed K of `coupled`, the row of the same hop with `dft.spin_orbit = true`.
     """
     energies, k = row["energies_eV"], row["k_of_energy_uohm_cm"]
     if row["k_wind_uohm_cm"] is None or energies is None or len(energies) < 2:
@@ -174,6 +187,8 @@ def estimate(row: Mapping[str, Any], document: Document) -> Document | None:
         "facet": row["facet"], "hop": row["hop"], "defect": row["defect"], "k_wind_uohm_cm": row["k_wind_uohm_cm"],
         "k_wind_sigma_uohm_cm": row["k_wind_sigma_uohm_cm"], "dk_de_uohm_cm_per_eV": float(np.gradient(k, energies)[len(k) // 2]),
         "fermi_shift_eV": shift, "k_low_uohm_cm": min(at, other), "k_high_uohm_cm": max(at, other), "formula": ESTIMATE,
+        "k_computed_uohm_cm": None if coupled is None else coupled["k_wind_uohm_cm"],
+        "k_computed_sigma_uohm_cm": None if coupled is None else coupled["k_wind_sigma_uohm_cm"],
     }
 
 
@@ -206,12 +221,15 @@ def report(found: Sequence[SpinOrbitHost]) -> str:
                     values = ", ".join(f"{e:.2f}" for e in level["with_eV"])
                     levels.append([one.host.metal, "Γ" if point == "G" else point, f"{level['energy_eV']:.2f}",
                                    str(level["degeneracy"]), values, f"{split:.2f}"])
-    wind = [["hop", "K stored (µΩ cm)", "shift of E_F (eV)", "dK/dE (µΩ cm/eV)", "K with shift and N (µΩ cm), estimate"]]
+    wind = [["hop", "K stored (µΩ cm)", "shift of E_F (eV)", "dK/dE (µΩ cm/eV)", "K with shift and N (µΩ cm), estimate",
+             "K with coupling in host and defect"]]
     for one in found:
         for e in one.estimates:
             wind.append([f"{one.host.metal}({e['facet']}) {e['hop']}", plus_minus(e["k_wind_uohm_cm"], e["k_wind_sigma_uohm_cm"]),
                          f"{e['fermi_shift_eV']:+.3f}", f"{e['dk_de_uohm_cm_per_eV']:+.0f}",
-                         f"{e['k_low_uohm_cm']:.0f} to {e['k_high_uohm_cm']:.0f}"])
+                         f"{e['k_low_uohm_cm']:.0f} to {e['k_high_uohm_cm']:.0f}",
+                         "not computed" if e["k_computed_uohm_cm"] is None
+                         else plus_minus(e["k_computed_uohm_cm"], e["k_computed_sigma_uohm_cm"])])
     text = [columns(hosts), "(in brackets: with the second width of delta, and on the coarser mesh of the host)", "",
             columns(levels), "energies relative to E_F without the coupling"]
     if len(wind) > 1:

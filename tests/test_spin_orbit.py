@@ -335,6 +335,9 @@ def test_summary_and_estimate():
     found = estimate(row(), document)
     assert found is not None and found["dk_de_uohm_cm_per_eV"] == pytest.approx(-150)
     assert (found["k_low_uohm_cm"], found["k_high_uohm_cm"]) == pytest.approx((-110 / 0.9, -110))
+    assert found["k_computed_uohm_cm"] is None
+    coupled = estimate(row(), document, row(k_wind_uohm_cm=-112.0, k_wind_sigma_uohm_cm=9.0))
+    assert coupled is not None and (coupled["k_computed_uohm_cm"], coupled["k_computed_sigma_uohm_cm"]) == (-112.0, 9.0)
     for blank in ({"energies_eV": None}, {"k_wind_uohm_cm": None}, {"energies_eV": [-0.2, -0.1, 0.0]}):
         assert estimate(row(**blank), document) is None, "nothing is extrapolated"
     with pytest.raises(EmforceError, match="repeated"):
@@ -361,8 +364,11 @@ def one_host(**changed) -> SpinOrbitHost:
 def test_report_json_and_figure(tmp_path):
     one = one_host()
     text = report([one])
-    for piece in ("+0.050", "-10.0 (-10.0, -10.0) %", "-2.50", "1.20", "-122 to -110", "not part of any sigma", "Γ"):
+    for piece in ("+0.050", "-10.0 (-10.0, -10.0) %", "-2.50", "1.20", "-122 to -110", "not part of any sigma", "Γ",
+                  "not computed"):
         assert piece in text, piece
+    coupled = estimate(row(), one.document, row(k_wind_uohm_cm=-112.0, k_wind_sigma_uohm_cm=9.0))
+    assert "-112.0 ± 9.0" in report([replace(one, estimates=[coupled])])
     (document,) = json.loads(json.dumps(documents([one]), allow_nan=False))
     assert document["with"]["n_eV_angstrom2"] == 4.5 and document["estimates"][0]["k_high_uohm_cm"] == pytest.approx(-110)
     axis = spin_orbit_figure([one]).axes[0]

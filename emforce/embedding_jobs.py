@@ -12,7 +12,7 @@ is shared by them; an image is one embedding step with all its energies, and mak
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from emforce.errors import InputError
 from emforce.physics.fermi import HostTables, host_tables, level_on_mesh
 from emforce.physics.lcao import Floats, Ints, LCAOMatrices
 from emforce.physics.perturbation import DefectGeometry, Perturbation, perturbation
-from emforce.physics.wind import wind
+from emforce.physics.wind import Wind, wind
 from emforce.steps import Document, Laps, load_matrices
 from emforce.store import Finished, Store, save_arrays
 
@@ -169,18 +169,25 @@ def embedding(inputs: Document, needs: Mapping[str, Finished], folder: Path, log
     widths = load_tables(needs["tables"])
     laps.end("reading tables")
     level = needs["tables"].values["fermi_energy"]
-    found: Document = {"m": [], "condition": []}
-    for number, table in enumerate(widths):
-        centre = int(np.abs(table.energies - level).argmin())
-        rows = []
-        for place, radius in enumerate(inputs["radii"] if number == 0 else inputs["radii"][:1]):
-            at = range(len(table.energies)) if place == 0 else [centre]
-            rows.append([wind(table, i, thick.offsets, p, radius, mapping, shift) for i in at])
-        found["m"].append([[nulls(w.m) for w in row] for row in rows])
-        found["condition"].append([[w.condition for w in row] for row in rows])
+    found = winds(widths, level, inputs["radii"],
+                  lambda table, i, radius: wind(table, i, thick.offsets, p, radius, mapping, shift))
     laps.end("embedding")
     return found | {"fermi_energy": level, "energy_shift": shift, "alignment": p.alignment, "far_deviation": p.far_deviation,
                     "curvature": p.curvature, "orbitals": len(p.dh), "timing": laps.seconds}
+
+
+def winds(
+    widths: Sequence[HostTables], level: float, radii: Sequence[float], at: Callable[[HostTables, int, float], Wind]
+) -> Document:
+    """m and condition [width][radius][energy]: all energies of the first width and radius, E_F alone of the others."""
+    found: Document = {"m": [], "condition": []}
+    for number, table in enumerate(widths):
+        centre = int(np.abs(table.energies - level).argmin())
+        rows = [[at(table, i, radius) for i in (range(len(table.energies)) if place == 0 else [centre])]
+                for place, radius in enumerate(radii if number == 0 else radii[:1])]
+        found["m"].append([[nulls(w.m) for w in row] for row in rows])
+        found["condition"].append([[w.condition for w in row] for row in rows])
+    return found
 
 
 def wind_of_hop(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:

@@ -85,9 +85,9 @@ def records(item: Prepared, store: Store, failed: Mapping[str, str]) -> tuple[li
     bulk = store.find("bulk", item.plan.bulk.key)
     reason = _failure(item.plan.wind_steps(), failed)
     check = None if bulk is None else bulk.values["check"]
-    sums = item.plan.spin_orbit and store.find("spin_orbit", item.plan.spin_orbit.key)
-    if bulk is not None and sums:
-        bulk = replace(bulk, values=with_spin_orbit(bulk.values, sums.values))
+    if bulk is not None and item.plan.spin_orbit is not None:
+        sums = store.find("spin_orbit", item.plan.spin_orbit.key)
+        bulk = None if sums is None else replace(bulk, values=with_spin_orbit(bulk.values, sums.values))
     host = None if bulk is None else host_record(item.hop.spec.metal, item.settings, bulk)
     common = _identity(item, check)
     common["provenance"]["cost"] = cost(item.plan.steps(), store)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from emforce.embedding_jobs import defect_geometry, image_perturbation, level_mesh, nulls, shift_between
+from emforce.embedding_jobs import defect_geometry, image_perturbation, level_mesh, shift_between, winds
 from emforce.ground_state_jobs import dft_settings, run_ground_state
-from emforce.physics.fermi import host_tables, level_on_mesh
+from emforce.physics.fermi import HostTables, host_tables, level_on_mesh
 from emforce.physics.image_pairs import image_pairs, on_sites
 from emforce.physics.lcao import Floats, Ints, LCAOMatrices
 from emforce.physics.perturbation import Perturbation
@@ -112,18 +112,12 @@ def spinor_embedding(inputs: Document, needs: Mapping[str, Finished], folder: Pa
         p = image_perturbation(inputs, needs, image, thin, max(inputs["radii"]))
         coupling = _change(inputs, image, (thin, on_thin), p, partial(_operator, image["atoms"], inputs, store, found))
         laps.end("perturbation")
-        widths: list[list[list[Wind]]] = []
-        for number, table in enumerate(tables):
-            centre = int(np.abs(table.energies - level).argmin())
-            widths.append([
-                [wind(table, i, thick.offsets, p, radius, mapping, shift, coupling)
-                 for i in (range(len(table.energies)) if place == 0 else [centre])]
-                for place, radius in enumerate(inputs["radii"] if number == 0 else inputs["radii"][:1])
-            ])
-        images.append({"m": [[[nulls(w.m) for w in row] for row in width] for width in widths],
-                       "condition": [[[w.condition for w in row] for row in width] for width in widths],
-                       "alignment": p.alignment, "far_deviation": p.far_deviation, "curvature": p.curvature,
-                       "orbitals": len(p.dh)})
+
+        def at(table: HostTables, i: int, radius: float, p: Perturbation = p, coupling: SpinOrbitChange = coupling) -> Wind:
+            return wind(table, i, thick.offsets, p, radius, mapping, shift, coupling)
+
+        images.append(winds(tables, level, inputs["radii"], at) | {
+            "alignment": p.alignment, "far_deviation": p.far_deviation, "curvature": p.curvature, "orbitals": len(p.dh)})
         laps.end("embedding")
     return {"fermi_energy": level, "energy_shift": shift, "images": images, "timing": laps.seconds}
 

@@ -5,8 +5,8 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
 
     1. that of the higher preset: production, standard, quick, any other;
     2. among those, one whose overridden fields converge it further (a larger cell, a denser mesh, spin-orbit coupling:
-       `emforce.refinement`) before one without, and that before any other with overridden fields; for the direct valence a
-       value in another basis comes before an interval in the preset's own, the rest of the fields being equal;
+       `emforce.refinement`) before one without, and that before any other with overridden fields. For the direct valence a
+       value, be it in another basis or in a smaller cell, comes before an interval;
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
        reason, as is that of an E_a of a vacancy without its formation energy;
     4. among those, the one with the smaller standard uncertainty (none stated: last);
@@ -25,7 +25,7 @@ from typing import Any
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
 from .record import HOP_AVERAGE
-from .refinement import refinement
+from .refinement import BASIS, OTHERWISE, refinement
 from .settings import preset_fields, preset_label
 from .stored import Document
 
@@ -43,8 +43,6 @@ _PARTS: dict[Group, tuple[str, ...]] = {
     "direct": ("z_direct_sigma_parts",),
     "kinetics": ("kinetics_details", "barrier_sigma_parts_eV"),
 }
-#: the field that names the basis
-BASIS = "dft.recipe"
 #: of self-diffusion, where the vacancy's formation energy is known; else of the vacancy itself: `vacancy_alone`
 OF_DIFFUSION = ("ea_eV", "d0_m2_s", "d_m2_s")
 _KEYS = {group: [key for key in KEYS if key.stored and key.group == group] for group in GROUPS}
@@ -56,16 +54,16 @@ def holds(row: Mapping[str, Any], group: Group) -> bool:
     return numbers or (group == "heat" and bool(row.get("q_of_temperature")))
 
 
-def rank(row: Mapping[str, Any], group: Group) -> tuple[int, int, bool, int, int, float, int]:
+def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, int, float, int]:
     """The smaller, the better: see the rule above."""
     label = str(row["preset"])
     name, fields = preset_fields(label)
     order = PRESETS.index(name) if name in PRESETS else len(PRESETS)
-    in_own_basis = refinement(preset_label(name, {k: v for k, v in fields.items() if k != BASIS}), group)
-    interval = group == "direct" and row.get("z_direct") is None
+    another = refinement(preset_label(name, {k: v for k, v in fields.items() if k != BASIS}), group) == OTHERWISE
+    no_value = group == "direct" and (another or row.get("z_direct") is None)
     sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
-    return (order, in_own_basis if group == "direct" else 0, interval, refinement(label, group), _left_open(row, group),
-            sigmas[0] if sigmas else math.inf, -int(row["id"]))
+    return (order, no_value, refinement(label, group), _left_open(row, group), sigmas[0] if sigmas else math.inf,
+            -int(row["id"]))
 
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:

@@ -29,6 +29,8 @@ FINER: Mapping[str, int] = {
     "kinetics.plane_wave_cutoff_eV": 1, "kinetics.plane_wave_slab_kpts": 1, "kinetics.plane_wave_bulk_kpts": 1,
     "kinetics.plane_wave_layers": 1,
 }
+#: the field that names the basis: those that pass the check of the host are equals
+BASIS = "dft.recipe"
 #: sections of the settings that do not enter a group of values
 _ELSEWHERE: Mapping[Group, tuple[str, ...]] = {
     "wind": ("direct", "heat", "kinetics", "phonons"),
@@ -80,4 +82,4 @@ def _step(field: str, shipped: Any, value: Any) -> int:
     return 1 if all(FINER[field] * (b - a) >= 0 for a, b in pairs) else -1
 
 
-__all__ = ["AS_SHIPPED", "FINER", "FURTHER", "OTHERWISE", "refinement"]
+__all__ = ["AS_SHIPPED", "BASIS", "FINER", "FURTHER", "OTHERWISE", "refinement"]

@@ -9,8 +9,9 @@ such rows the largest change counts. Of hop averages that do not rest on the sam
 that both have are compared. It does not matter which of the rows was computed first. Of two supercells or two bases either
 measures the part of the other.
 
-A part that a row lacks is lent to it by a row that it converges further: that of quick (structure.thick_layers=(16, 12)) gets
-the functional from quick and quick (dft.functional=LDA). Better converged must not mean a smaller sigma for want of a part.
+A part that a row lacks is lent to it by a row that it converges further, or that is in another basis: that of quick
+(structure.thick_layers=(16, 12)) gets the functional from quick and quick (dft.functional=LDA). No sigma is to be smaller than
+another for want of a part.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from emforce.errors import InputError
 from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
 from emforce.record import HOP_AVERAGE, Record, quadrature
-from emforce.refinement import FURTHER, refinement
+from emforce.refinement import BASIS, FURTHER, refinement
 from emforce.settings import preset_fields, preset_label
 from emforce.stored import none_for_nan
 
@@ -38,7 +39,7 @@ PARTS = {
     "structure.bulk_size": "supercell",
     "structure.primitive_size": "supercell",
     "structure.layers": "supercell",
-    "dft.recipe": "second_basis",
+    BASIS: "second_basis",
     "dft.spin_orbit": "spin_orbit",
 }
 #: parts of which both rows get the change, and not only the one without the overridden field
@@ -110,13 +111,14 @@ def _measured(record: Record, others: Iterable[Record], same_hop: Sequence[Recor
 
 
 def _lends(lender: Record, record: Record) -> bool:
-    """Whether `record` is `lender`, of the same site and kind of structure, converged further."""
+    """Whether `record` is `lender`, of the same site and kind of structure, converged further, in another basis, or both."""
     name, fields = preset_fields(record.preset)
     lenders_name, lenders_fields = preset_fields(lender.preset)
-    if name != lenders_name or not lenders_fields.items() < fields.items() or not _comparable(lender, record):
+    bases = [one.pop(BASIS, None) for one in (fields, lenders_fields)]
+    if name != lenders_name or not lenders_fields.items() <= fields.items() or not _comparable(lender, record):
         return False
     more = {field: value for field, value in fields.items() if field not in lenders_fields}
-    return refinement(preset_label(name, more), "wind") == FURTHER
+    return refinement(preset_label(name, more), "wind") == FURTHER if more else bases[0] != bases[1]
 
 
 def _comparable(record: Record, other: Record) -> bool:

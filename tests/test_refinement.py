@@ -75,10 +75,12 @@ VALUE = {"z_direct": 1.1, "z_direct_sigma_parts": {"region": 0.3}}
     ({"quick": VALUE | {"z_direct": 0.9}, SMALL: VALUE}, "quick"),
     ({"quick": INTERVAL, SMALL: INTERVAL}, "quick"),
     ({"quick": INTERVAL, "quick (dft.functional=LDA)": VALUE}, "quick"),  # another thing
-    ({LARGER: INTERVAL, SMALL: VALUE}, LARGER),  # the smaller cell misses what the interval says
-    ({LARGER: INTERVAL, "quick": VALUE}, LARGER),
+    ({LARGER: INTERVAL, SMALL: VALUE}, SMALL),
+    ({LARGER: INTERVAL, "quick": VALUE}, "quick"),
+    ({LARGER: VALUE | {"z_direct": 0.9}, "quick": VALUE}, LARGER),
+    ({LARGER: INTERVAL, "quick (dft.functional=LDA)": VALUE}, LARGER),
 ])
-def test_a_direct_valence_in_another_basis_is_served_before_an_interval(tmp_path, rows, served):
+def test_a_direct_valence_is_served_before_an_interval(tmp_path, rows, served):
     with Database(tmp_path / "a.db", create=True) as database:
         for preset, values in rows.items():
             database.add(synthetic.record(site="hop average", fraction=math.nan, preset=preset, **values))

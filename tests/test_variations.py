@@ -110,7 +110,6 @@ def test_a_row_that_converges_further_borrows_the_parts_that_it_lacks(tmp_path: 
 
 
 @pytest.mark.parametrize("preset", [
-    "quick (dft.recipe=small)",  # another basis, no further convergence
     "quick (structure.thick_layers=(6, 4))",
     "standard (structure.thick_layers=(16, 12))",
     "quick (dft.smearing_eV=0.3, structure.thick_layers=(16, 12))",
@@ -118,6 +117,17 @@ def test_a_row_that_converges_further_borrows_the_parts_that_it_lacks(tmp_path: 
 def test_no_part_is_lent_to_a_row_that_converges_nothing_further(preset: str) -> None:
     rows = [hop(), hop(preset=LDA, k_wind_uohm_cm=-104.0)]
     assert "functional" not in with_variations(hop(preset=preset), rows).k_wind_sigma_parts_uohm_cm
+
+
+def test_another_basis_borrows_too() -> None:
+    both = "quick (dft.recipe=small, structure.thick_layers=(16, 12))"
+    rows = [hop(), hop(preset=LDA, k_wind_uohm_cm=-104.0), hop(preset=SMALL, k_wind_uohm_cm=-113.0),
+            hop(preset=both, k_wind_uohm_cm=-112.0)]
+    own = rows[0].k_wind_uohm_cm
+    for row in rows[2:]:
+        parts = with_variations(row, rows).k_wind_sigma_parts_uohm_cm
+        assert parts["functional"] == pytest.approx(abs(-104.0 - own))
+        assert parts["second_basis"] == pytest.approx(abs(-113.0 - own))
 
 
 def test_spin_orbit_coupling_is_a_part_of_rows_without_it_alone() -> None:

@@ -9,8 +9,9 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
        value, be it in another basis or in a smaller cell, comes before an interval;
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
        reason, as is that of an E_a of a vacancy without its formation energy;
-    4. among those, the one with the smaller standard uncertainty (none stated: last);
-    5. among those, the newest.
+    4. among those, the one with more fields that converge it further (a larger cell with spin-orbit coupling before either);
+    5. among those, the one with the smaller standard uncertainty (none stated: last);
+    6. among those, the newest.
 
 Published values take no part. The key `joined` of a row says which record each group came from.
 """
@@ -25,7 +26,7 @@ from typing import Any
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
 from .record import HOP_AVERAGE
-from .refinement import BASIS, OTHERWISE, refinement
+from .refinement import BASIS, OTHERWISE, refined_fields, refinement
 from .settings import preset_fields, preset_label
 from .stored import Document
 
@@ -54,7 +55,7 @@ def holds(row: Mapping[str, Any], group: Group) -> bool:
     return numbers or (group == "heat" and bool(row.get("q_of_temperature")))
 
 
-def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, int, float, int]:
+def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, int, int, float, int]:
     """The smaller, the better: see the rule above."""
     label = str(row["preset"])
     name, fields = preset_fields(label)
@@ -62,8 +63,8 @@ def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, int, flo
     another = refinement(preset_label(name, {k: v for k, v in fields.items() if k != BASIS}), group) == OTHERWISE
     no_value = group == "direct" and (another or row.get("z_direct") is None)
     sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
-    return (order, no_value, refinement(label, group), _left_open(row, group), sigmas[0] if sigmas else math.inf,
-            -int(row["id"]))
+    return (order, no_value, refinement(label, group), _left_open(row, group), -refined_fields(label, group),
+            sigmas[0] if sigmas else math.inf, -int(row["id"]))
 
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:

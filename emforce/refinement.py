@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import InputError
 from .keys import Group
-from .settings import load_settings, preset_fields, presets, settings_of
+from .settings import load_settings, preset_fields, preset_label, presets, settings_of
 
 #: fields by which a calculation converges: 1 where a larger value does (of several numbers none may be smaller), -1 where a
 #: smaller one does
@@ -65,6 +65,15 @@ def refinement(label: str, group: Group) -> int:
     return AS_SHIPPED if not steps else FURTHER if steps == {1} else OTHERWISE
 
 
+@lru_cache(maxsize=4096)
+def refined_fields(label: str, group: Group) -> int:
+    """How many overridden fields of a label converge a group of values further; 0 where something else is overridden too."""
+    if refinement(label, group) != FURTHER:
+        return 0
+    return sum(refinement(preset_label(preset_fields(label)[0], {field: value}), group) == FURTHER
+               for field, value in preset_fields(label)[1].items())
+
+
 def _field(settings: object, name: str) -> Any:
     section, _, field = name.partition(".")
     return getattr(getattr(settings, section), field)
@@ -82,4 +91,4 @@ def _step(field: str, shipped: Any, value: Any) -> int:
     return 1 if all(FINER[field] * (b - a) >= 0 for a, b in pairs) else -1
 
 
-__all__ = ["AS_SHIPPED", "BASIS", "FINER", "FURTHER", "OTHERWISE", "refinement"]
+__all__ = ["AS_SHIPPED", "BASIS", "FINER", "FURTHER", "OTHERWISE", "refined_fields", "refinement"]

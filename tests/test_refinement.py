@@ -9,7 +9,7 @@ import synthetic
 
 from emforce.best import best_rows
 from emforce.database import Database
-from emforce.refinement import AS_SHIPPED, FINER, FURTHER, OTHERWISE, refinement
+from emforce.refinement import AS_SHIPPED, FINER, FURTHER, OTHERWISE, refined_fields, refinement
 from emforce.settings import load_settings, preset_label
 
 SMALL = "quick (dft.recipe=small)"
@@ -88,6 +88,16 @@ def test_a_direct_valence_is_served_before_an_interval(tmp_path, rows, served):
     assert best["joined"]["direct"]["preset"] == served
     assert best["z_direct"] == (rows[served]["z_direct"] if not math.isnan(rows[served]["z_direct"]) else None)
     assert best["joined"]["wind"]["preset"] == (LARGER if LARGER in rows else "quick")
+
+
+def test_what_is_converged_further_in_more_ways_is_served(tmp_path):
+    both = "quick (dft.spin_orbit=True, structure.slab_size=(4, 4, 1))"
+    with Database(tmp_path / "a.db", create=True) as database:
+        for record in (hop("quick (dft.spin_orbit=True)", -110.0, 3.0), hop(both, -100.0, 9.0), hop(LARGER, -105.0, 2.0)):
+            database.add(record)
+        (best,) = best_rows(database.rows([]))
+    assert best["preset"] == both
+    assert [refined_fields(label, "wind") for label in (both, LARGER, "quick", "quick (direct.compute=False)")] == [2, 1, 0, 0]
 
 
 def test_labels_are_read_as_they_are_written():

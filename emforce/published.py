@@ -86,6 +86,7 @@ def command_of(row: Mapping[str, Any], group: str) -> str:
     for name, value in changed.items():
         if value.startswith("("):  # a tuple: TOML has lists
             value = "[" + value[1:-1].rstrip(",") + "]"
+        value = {"True": "true", "False": "false"}.get(value, value)
         words += ["--set", f"{name}={value}"]
     return shlex.join(words)
 

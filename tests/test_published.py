@@ -53,7 +53,7 @@ def test_values_and_reasons_are_those_of_the_database(db, tmp_path):
 
 @pytest.mark.parametrize("changes", [
     {}, {"dft.smearing_eV": 0.2}, {"embedding.radii_A": [6.8, 7.4], "structure.layers": 5},
-    {"dft.spin_orbit": True, "direct.compute": False, "dft.functional": "LDA", "structure.slab_size": [4, 3, 1]},
+    {"dft.spin_orbit": True, "direct.compute": False, "structure.slab_size": [4, 3, 1]},
 ])
 def test_command_gives_the_same_settings(changes):
     settings = load_settings("quick", changes)

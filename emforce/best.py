@@ -60,8 +60,9 @@ def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, int, int
     label = str(row["preset"])
     name, fields = preset_fields(label)
     order = PRESETS.index(name) if name in PRESETS else len(PRESETS)
-    another = refinement(preset_label(name, {k: v for k, v in fields.items() if k != BASIS}), group) == OTHERWISE
-    no_value = group == "direct" and (another or row.get("z_direct") is None)
+    no_value = group == "direct" and (
+        row.get("z_direct") is None
+        or refinement(preset_label(name, {k: v for k, v in fields.items() if k != BASIS}), group) == OTHERWISE)
     sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
     return (order, no_value, refinement(label, group), _left_open(row, group), -refined_fields(label, group),
             sigmas[0] if sigmas else math.inf, -int(row["id"]))

@@ -25,6 +25,9 @@ from emforce.physics.wind import Wind, wind
 from emforce.steps import Document, Laps, load_matrices
 from emforce.store import Finished, Store, save_arrays
 
+#: what `numbers` has of an image
+NUMBERS = ("alignment", "far_deviation", "curvature", "orbitals")
+
 
 def defect_geometry(inputs: Document, image: Document) -> DefectGeometry:
     """Where the atoms of an image sit on the host, from the documents of a step."""
@@ -172,8 +175,7 @@ def embedding(inputs: Document, needs: Mapping[str, Finished], folder: Path, log
     found = winds(widths, level, inputs["radii"],
                   lambda table, i, radius: wind(table, i, thick.offsets, p, radius, mapping, shift))
     laps.end("embedding")
-    return found | {"fermi_energy": level, "energy_shift": shift, "alignment": p.alignment, "far_deviation": p.far_deviation,
-                    "curvature": p.curvature, "orbitals": len(p.dh), "timing": laps.seconds}
+    return found | numbers(p) | {"fermi_energy": level, "energy_shift": shift, "timing": laps.seconds}
 
 
 def winds(
@@ -195,16 +197,24 @@ def wind_of_hop(inputs: Document, needs: Mapping[str, Finished], folder: Path, l
 
     "wide" is the embedding at energies far from E_F, where there is one.
     """
-    def joined(entry: Document) -> Document:
-        images = [needs[name].values for name in entry["steps"]]
-        document = {"name": entry["name"], "fermi_energy": images[0]["fermi_energy"], "energy_shift": images[0]["energy_shift"]}
-        for quantity in ("m", "condition"):
-            document[quantity] = [i[quantity][width] for width in range(len(images[0][quantity])) for i in images]
-        return document
+    def entry(wanted: Document) -> Document:
+        images = [needs[name].values for name in wanted["steps"]]
+        return joined(wanted["name"], images[0], images)
 
     served = [needs[name].values for name in inputs["embeddings"][0]["steps"]]
-    numbers = ("alignment", "far_deviation", "curvature", "orbitals")
-    found: Document = {"embeddings": [joined(entry) for entry in inputs["embeddings"]]}
+    found: Document = {"embeddings": [entry(wanted) for wanted in inputs["embeddings"]]}
     if "wide" in inputs:
-        found["wide"] = joined(inputs["wide"])
-    return found | {name: [values[name] for values in served] for name in numbers}
+        found["wide"] = entry(inputs["wide"])
+    return found | {name: [values[name] for values in served] for name in NUMBERS}
+
+
+def joined(name: str, host: Document, images: Sequence[Document]) -> Document:
+    """The images of a hop in one host: m and condition indexed [width and image][radius][energy]; `host` has E_F and shift."""
+    document = {"name": name, "fermi_energy": host["fermi_energy"], "energy_shift": host["energy_shift"]}
+    widths = range(len(images[0]["m"]))
+    return document | {q: [image[q][width] for width in widths for image in images] for q in ("m", "condition")}
+
+
+def numbers(p: Perturbation) -> Document:
+    """The numbers of a perturbation that a check looks at."""
+    return {"alignment": p.alignment, "far_deviation": p.far_deviation, "curvature": p.curvature, "orbitals": len(p.dh)}

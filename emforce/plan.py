@@ -243,8 +243,7 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
     wind = wind_step(flat, settings, needs, documents, embeddings, _wide(embeddings[0], settings))
     direct = None
     if settings.direct.compute:
-        species = {symbol for image in flat.images for symbol in image.atoms.get_chemical_symbols()}
-        common = hop_document(flat, settings) | {"setups": setups(species, settings.dft.recipe), "dft": dft_document(settings)}
+        common = _matrices_document(flat, settings)
         axes = (0,) if settings.dft.directions == "hop" else (0, 1) if slab else (0, 1, 2)
         labels = [image.label for image in flat.images]
         tables = [wind.needs[entry["steps"][0]].needs["tables"] for entry in wind.inputs["embeddings"]]
@@ -259,12 +258,11 @@ def _with_spin_orbit(
     embeddings: Sequence[Document],
 ) -> HopPlan:
     """The graph of steps of the wind force of spinors; no direct valence."""
-    species = {symbol for image in flat.images for symbol in image.atoms.get_chemical_symbols()}
-    if species != {flat.spec.metal}:
+    common = _matrices_document(flat, settings)
+    if set(common["setups"]) != {flat.spec.metal}:
         raise InputError("dft.spin_orbit", True, f"false where atoms of another kind than {flat.spec.metal} take part")
     bulk = bulk_step(flat.spec.metal, settings)
     spheres = spheres_step(bulk)
-    common = hop_document(flat, settings) | {"setups": setups(species, settings.dft.recipe), "dft": dft_document(settings)}
     geometries = [defect_geometry(common, document) for document in documents]
     wide = _wide(embeddings[0], settings)
     parts: dict[str, Step] = {}
@@ -281,6 +279,12 @@ def _with_spin_orbit(
     wind = Step("spinor_wind", f"{title_of(flat)} wind force with spin-orbit coupling", inputs, parts, seconds=0.1,
                 resources="light")
     return HopPlan(flat, bulk, wind, images, needs, None, sums)
+
+
+def _matrices_document(flat: Hop, settings: Settings) -> Document:
+    """What every step has among its inputs that makes matrices of the basis of a hop's images."""
+    species = {symbol for image in flat.images for symbol in image.atoms.get_chemical_symbols()}
+    return hop_document(flat, settings) | {"setups": setups(species, settings.dft.recipe), "dft": dft_document(settings)}
 
 
 def _translations(flat: Hop, wanted: Document, geometries: Sequence[DefectGeometry]) -> list[list[int]]:

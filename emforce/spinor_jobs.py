@@ -17,10 +17,20 @@ from pathlib import Path
 
 import numpy as np
 
-from emforce.embedding_jobs import defect_geometry, image_perturbation, level_mesh, shift_between, winds
+from emforce.embedding_jobs import (
+    NUMBERS,
+    defect_geometry,
+    image_perturbation,
+    joined,
+    level_mesh,
+    numbers,
+    shift_between,
+    winds,
+)
 from emforce.ground_state_jobs import dft_settings, run_ground_state
+from emforce.physics.embedding import on_sites
 from emforce.physics.fermi import HostTables, host_tables, level_on_mesh
-from emforce.physics.image_pairs import image_pairs, on_sites
+from emforce.physics.image_pairs import image_pairs
 from emforce.physics.lcao import Floats, Ints, LCAOMatrices
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.spin_orbit import SpinOrbit, SpinOrbitChange
@@ -32,8 +42,6 @@ from emforce.store import Finished, Store, save_arrays
 STEP_A = 0.01
 #: inputs of the step `bulk` that fix its ground state
 _GROUND_STATE = ("symbol", "atoms", "setups", "dft", "kpts", "gamma", "grid")
-#: numbers of an image that a check looks at
-_NUMBERS = ("alignment", "far_deviation", "curvature", "orbitals")
 
 
 def spheres_step(bulk: Step) -> Step:
@@ -95,8 +103,8 @@ def spinor_embedding(inputs: Document, needs: Mapping[str, Finished], folder: Pa
     mapping, energies = np.array(inputs["atoms"]), np.array(inputs["energies"])
     shift = shift_between(thin, thick, mapping) if "thick" in needs else 0.0
     # the translations of a host's matrices count from where GPAW has the atoms
-    on_thin, on_thick = (_operator(inputs[f"{name}_atoms"], inputs, store, found, matrices.positions)
-                         for name, matrices in (("host", thin), ("thick", thick)))
+    on_thin = _operator(inputs["host_atoms"], inputs, store, found, thin.positions)
+    on_thick = _operator(inputs["thick_atoms"], inputs, store, found, thick.positions) if "thick" in needs else on_thin
     crystal = SpinOrbit.along_z(thick, on_thick.R, on_thick.a)
     laps.end("operator")
     mesh = (int(inputs["mesh"][0]), int(inputs["mesh"][1]), int(inputs["mesh"][2]))
@@ -116,26 +124,22 @@ def spinor_embedding(inputs: Document, needs: Mapping[str, Finished], folder: Pa
         def at(table: HostTables, i: int, radius: float, p: Perturbation = p, coupling: SpinOrbitChange = coupling) -> Wind:
             return wind(table, i, thick.offsets, p, radius, mapping, shift, coupling)
 
-        images.append(winds(tables, level, inputs["radii"], at) | {
-            "alignment": p.alignment, "far_deviation": p.far_deviation, "curvature": p.curvature, "orbitals": len(p.dh)})
+        images.append(winds(tables, level, inputs["radii"], at) | numbers(p))
         laps.end("embedding")
     return {"fermi_energy": level, "energy_shift": shift, "images": images, "timing": laps.seconds}
 
 
 def spinor_wind(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `spinor_wind`: as the step `wind`, m and condition indexed [width and image][radius][energy]."""
-    def joined(name: str) -> Document:
+    def entry(name: str) -> Document:
         values = needs[name].values
-        images = values["images"]
-        document = {"name": name, "fermi_energy": values["fermi_energy"], "energy_shift": values["energy_shift"]}
-        widths = range(len(images[0]["m"]))
-        return document | {q: [image[q][width] for width in widths for image in images] for q in ("m", "condition")}
+        return joined(name, values, values["images"])
 
     served = needs[inputs["embeddings"][0]].values["images"]
-    found: Document = {"embeddings": [joined(name) for name in inputs["embeddings"]]}
+    found: Document = {"embeddings": [entry(name) for name in inputs["embeddings"]]}
     if "wide" in inputs:
-        found["wide"] = joined(inputs["wide"])
-    return found | {name: [image[name] for image in served] for name in _NUMBERS}
+        found["wide"] = entry(inputs["wide"])
+    return found | {name: [image[name] for image in served] for name in NUMBERS}
 
 
 def _operator(document: Document, inputs: Document, store: Store, found: Mapping[str, Floats], positions: Floats) -> _Operator:

@@ -176,7 +176,7 @@ def add_with_variations(rows: Database, records: Iterable[Record]) -> list[Recor
     stored = [with_variations(record, [*_of_hop(rows, record), *made]) for record in made]
     for record in stored:
         rows.add(record)
-    for record in stored:
+    for record in {tuple(getattr(record, name) for name in _SAME_HOP): record for record in stored}.values():
         same_hop = _of_hop(rows, record)
         for older in same_hop:
             updated = with_variations(older, same_hop)

@@ -19,9 +19,14 @@ import numpy as np
 import scipy.linalg
 
 from emforce.errors import InputError
-from emforce.physics.embedding import NEW_ORBITAL_ENERGY, RegionSites, site_orbitals, site_translations
+from emforce.physics.embedding import (
+    NEW_ORBITAL_ENERGY,
+    RegionSites,
+    on_sites,
+    site_orbitals,
+    site_translations,
+)
 from emforce.physics.fermi import gaussian_green, half_mesh
-from emforce.physics.image_pairs import on_sites
 from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, eigenstates, times_real
 from emforce.physics.perturbation import Perturbation
 from emforce.physics.position import BlochSums, Connection

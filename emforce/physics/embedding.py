@@ -14,6 +14,7 @@ that the defect does not have are removed by an infinite on-site energy:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,14 @@ def site_orbitals(offsets: Ints, sites: RegionSites) -> tuple[Ints, Ints]:
     """Orbital of the host cell, and site, of each orbital of a region."""
     orbital = np.concatenate([np.arange(offsets[a], offsets[a + 1]) for a in sites.atoms])
     return orbital, np.repeat(np.arange(len(sites.atoms)), np.diff(offsets)[sites.atoms])
+
+
+def on_sites(orbitals: Ints, R: Ints, tables: Iterable[Floats], sites: RegionSites) -> Floats:
+    """(m, n, n) of m tables (nR, n', n') of a perfect host between the orbitals of `sites`; zero where it has no such pair."""
+    orbital, site = site_orbitals(np.concatenate([[0], np.cumsum(orbitals)]), sites)
+    index = site_translations(R, sites)[np.ix_(site, site)]
+    rows, cols = np.ix_(orbital, orbital)
+    return np.array([np.where(index >= 0, table[index, rows, cols], 0.0) for table in tables])
 
 
 def remove_orbitals(g: Complexes, b: Complexes, removed: Ints) -> tuple[Complexes, Complexes]:

@@ -108,12 +108,4 @@ def _labels(host: LCAOMatrices, geometry: DefectGeometry, perturbation: Perturba
     return RegionSites(np.concatenate([*shifts, images.shifts[fresh]]), np.concatenate([*atoms, fresh]))
 
 
-def on_sites(orbitals: Ints, R: Ints, tables: Floats, sites: RegionSites) -> Floats:
-    """(m, n, n) of m tables (m, nR, n', n') of a perfect host between the orbitals of `sites`; zero where it has no such pair."""
-    orbital, site = site_orbitals(np.concatenate([[0], np.cumsum(orbitals)]), sites)
-    index = site_translations(R, sites)[np.ix_(site, site)]
-    rows, cols = np.ix_(orbital, orbital)
-    return np.array([np.where(index >= 0, table[index, rows, cols], 0.0) for table in tables])
-
-
-__all__ = ["ImagePairs", "image_pairs", "on_sites"]
+__all__ = ["ImagePairs", "image_pairs"]

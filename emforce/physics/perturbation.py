@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emforce.errors import InputError
-from emforce.physics.embedding import RegionSites, site_orbitals, site_translations
+from emforce.physics.embedding import RegionSites, on_sites
 from emforce.physics.lcao import Floats, Ints, LCAOMatrices
 
 #: an atom farther than this from its host site has left it, Angstrom
@@ -66,11 +66,8 @@ def gather(matrices: LCAOMatrices, mesh: tuple[int, int, int], shifts: Ints) -> 
 
 def host_matrix(host: LCAOMatrices, sites: RegionSites) -> tuple[Floats, Floats]:
     """Dense H and S of the perfect host between the orbitals of `sites`."""
-    orbital, site = site_orbitals(host.offsets, sites)
-    index = site_translations(host.R, sites)[np.ix_(site, site)]
-    rows, cols = np.ix_(orbital, orbital)
-    known = index >= 0  # zero where the host has no such pair
-    return np.where(known, host.h[index, rows, cols], 0.0), np.where(known, host.s[index, rows, cols], 0.0)
+    h, s = on_sites(host.orbitals, host.R, (host.h, host.s), sites)
+    return h, s
 
 
 @dataclass(frozen=True)

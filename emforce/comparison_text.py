@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from .comparison import LOGARITHMIC, MEMORY, NOTHING, PLANE_WAVES, SYMBOLS, Comparison
-from .tables import columns, documents_csv, plus_minus
+from .tables import columns, documents_csv, markdown, plus_minus
 
 _HEADS = ["hop or host", "quantity", "T (K)", "computed", "published", "difference", "in σ", "verdict", "source", MEMORY]
 
@@ -94,9 +94,7 @@ def as_markdown(found: Sequence[Comparison]) -> str:
     """The same in Markdown, a heading of the third level for hops and for hosts."""
     blocks = []
     for title, table, sources in _blocks(found):
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table]
-        blocks.append("\n".join([f"### {title}", "", lines[0], "|" + " --- |" * len(table[0]), *lines[1:], "",
-                                 *(f"- {source}" for source in sources)]).rstrip())
+        blocks.append("\n".join([f"### {title}", "", *markdown(table), "", *(f"- {source}" for source in sources)]).rstrip())
     return "\n\n".join(blocks)
 
 

@@ -2,6 +2,7 @@
 
     results/README.md     values of each hop at one temperature, provenance and cost of each row, checks
     results/hops.csv      one line per hop: the best that is stored about it (`emforce query --best`), all keys
+    results/points.csv    one line per point of each hop and set of settings (`emforce.published_points`)
     results/verdict.csv   `emforce verdict`: computed against observed direction, term by term
     results/comparison.csv  `emforce compare`: computed against published values, one line each
 
@@ -22,11 +23,13 @@ from .comparison_text import as_csv as comparison_csv
 from .comparison_text import as_markdown
 from .database import Database
 from .errors import InputError
-from .models.verdict import findings
+from .models.verdict import Finding, findings
+from .models.verdict_text import cells
+from .published_points import place, points, points_csv, points_table, settings_text, sigma_table, value_text
 from .record import HOP_AVERAGE
 from .settings import preset_fields
 from .stored import Document
-from .tables import as_csv, documents_csv, plus_minus
+from .tables import as_csv, documents_csv, markdown
 from .wire_analysis import WireQuestion
 
 #: subcommand that writes rows with a group of values
@@ -47,7 +50,7 @@ _VALUES = (
 
 
 def write(database: Database, folder: Path, temperature_K: float = 300.0) -> list[Path]:
-    """Write README.md, hops.csv, comparison.csv and verdict.csv into a folder; returns the files.
+    """Write README.md, hops.csv, points.csv, comparison.csv and verdict.csv into a folder; returns the files.
 
     Raises
     ------
@@ -62,11 +65,13 @@ def write(database: Database, folder: Path, temperature_K: float = 300.0) -> lis
     current = [row for row in rows if row["standing"] == "current" and row["site"] == HOP_AVERAGE]
     verdicts, _ = findings(best, hosts, WireQuestion((temperature_K,), (10.0, 3.0)))
     compared, notes = compare(database, (), temperature_K)
+    along = points(rows, hosts, temperature_K)
     text = "\n".join([
-        *_head(temperature_K), *_values(hops), "", *_compared(compared, notes), *_origins(current), "",
+        *_head(temperature_K), *_values(hops), "", *_verdict(verdicts), *_points(along), *_compared(compared, notes),
+        *_origins(current), "",
         *_reasons(database.rows([], everything=True)),
         *_checks(database)])
-    files = {"README.md": text + "\n", "hops.csv": as_csv(hops) + "\n"}
+    files = {"README.md": text + "\n", "hops.csv": as_csv(hops) + "\n", "points.csv": points_csv(along) + "\n"}
     if compared:
         files["comparison.csv"] = comparison_csv(compared) + "\n"
     if verdicts:
@@ -119,26 +124,37 @@ def _head(temperature_K: float) -> list[str]:
 
 
 def _values(hops: Sequence[Document]) -> list[str]:
-    shown = [column for column in _VALUES if any(_cell(row, column) != "" for row in hops)]
-    lines = ["| metal | hop | " + " | ".join(column[0] for column in shown) + " |", "| --- |" + " --- |" * (len(shown) + 1)]
-    for row in hops:
-        place = row["metal"] if row["facet"] == "bulk" else f"{row['metal']}({row['facet']})"
-        cells = [_cell(row, column) for column in shown]
-        lines.append(f"| {place} | {row['defect']}, {row['hop']} | " + " | ".join(cells) + " |")
+    shown = [column for column in _VALUES if any(value_text(row, *column[1:]) for row in hops)]
+    table = [["hop", "path", *(column[0] for column in shown), "settings of the wind force"]]
+    return markdown([*table, *([place(row), row["hop"], *(value_text(row, *column[1:]) for column in shown),
+                               settings_text(str(row["preset"]))] for row in hops)])
+
+
+def _verdict(found: Sequence[Finding]) -> list[str]:
+    """Computed against observed direction; the models of the direct part are in verdict.csv alone."""
+    shown = [f for f in found if f.direct_model in ("", "dft")]
+    if not shown:
+        return []
+    return ["## Computed against observed direction", "",
+            "`emforce verdict`; with two models of the direct part beside: `verdict.csv`. Wire: round, specularity 0, grain "
+            "boundaries a diameter apart with reflection 0.3. P: probability that the computed sign is the observed one.", "",
+            *markdown(cells(shown)), ""]
+
+
+def _points(along: Sequence[Document]) -> list[str]:
+    """K and Z_direct point by point, and what their uncertainties are made of."""
+    lines = ["## Points of each hop", "",
+             "Every set of settings for itself; the first table takes the best (docs/database.md). s: fraction of the hop. "
+             "`points.csv`: the same for programs.", "", *points_table(along), ""]
+    for title, names in (
+        ("σ of K_wind, µΩ cm", ("k_wind_uohm_cm", "k_wind_sigma_uohm_cm", "k_wind_sigma_parts_uohm_cm")),
+        ("σ of Z_direct", ("z_direct", "z_direct_sigma", "z_direct_sigma_parts")),
+    ):
+        table = sigma_table(along, *names)
+        if table:
+            lines += [f"## {title}", "", "Named parts (docs/method.md) of the hop averages, added in quadrature; the largest in "
+                      "bold; \"open\": not estimated, empty: no row measured it.", "", *table, ""]
     return lines
-
-
-def _cell(row: Mapping[str, Any], column: tuple[str, str, str, tuple[str, str] | None]) -> str:
-    _, name, sigma, ends = column
-    value = row.get(name)
-    if value is not None:
-        spread = row.get(sigma)
-        if abs(value) < 1e-3 and spread is not None:
-            return f"{value:.1e} ± {spread:.1e}"
-        return f"{value:.3g}" if spread is None else plus_minus(value, spread)
-    if ends and row.get(ends[0]) is not None and row.get(ends[1]) is not None:
-        return f"{row[ends[0]]:.3g} to {row[ends[1]]:.3g}"
-    return ""
 
 
 def _compared(found: Sequence[Comparison], notes: Sequence[str]) -> list[str]:
@@ -157,21 +173,20 @@ def _compared(found: Sequence[Comparison], notes: Sequence[str]) -> list[str]:
 
 
 def _origins(rows: Sequence[Document]) -> list[str]:
-    lines = ["## Where each row comes from", "",
-             "Time on one core of the machine that ran it; wall time of a machine with other work is longer than needed. Relaxed "
-             "geometries are made by `emforce relax SPEC --preset PRESET` first.", "",
-             "| hop | values | geometry | commit | GPAW | date | cost | command |", "| --- |" + " --- |" * 7]
+    table = [["hop", "values", "geometry", "commit", "GPAW", "date", "cost", "command"]]
     for row in sorted(rows, key=lambda r: (r["metal"], r["facet"], r["hop"], r["id"])):
         groups = [group for group in GROUPS if holds(row, group)]
         if not groups:
             continue
         origin = row["provenance"]
-        place = row["metal"] if row["facet"] == "bulk" else f"{row['metal']}({row['facet']})"
-        lines.append(
-            f"| {place} {row['hop']} | {', '.join(_GROUP_WORDS[g] for g in groups)} | {origin.get('geometry', '')} "
-            f"| {str(origin.get('git_commit', ''))[:10]} | {origin.get('gpaw', '')} | {str(origin.get('created', ''))[:10]} "
-            f"| {origin.get('cost') or _force_calls(row)} | `{command_of(row, groups[0])}` |")
-    return lines
+        table.append([
+            place(row), ", ".join(_GROUP_WORDS[g] for g in groups), origin.get("geometry", ""),
+            str(origin.get("git_commit", ""))[:10], origin.get("gpaw", ""), str(origin.get("created", ""))[:10],
+            origin.get("cost") or _force_calls(row),
+            f"`{command_of(row, groups[0])}`"])
+    return ["## Where each row comes from", "",
+            "Time on one core of the machine that ran it; wall time of a machine with other work is longer than needed. Relaxed "
+            "geometries are made by `emforce relax SPEC --preset PRESET` first.", "", *markdown(table)]
 
 
 def _force_calls(row: Document) -> str:
@@ -186,10 +201,8 @@ def _reasons(rows: Sequence[Document]) -> list[str]:
     failed = [row for row in rows if row["standing"] == "not served" and row["site"] == HOP_AVERAGE]
     if not failed:
         return []
-    lines = ["## Computed and not served", "", "| hop | method | status | reason |", "| --- | --- | --- | --- |"]
-    for row in failed:
-        lines.append(f"| {row['metal']} {row['facet']} {row['hop']} | {row['method']} | {row['status']} | {row['reason']} |")
-    return [*lines, ""]
+    table = [[place(row), row["method"], row["status"], row["reason"]] for row in failed]
+    return ["## Computed and not served", "", *markdown([["hop", "method", "status", "reason"], *table]), ""]
 
 
 def _checks(database: Database) -> list[str]:

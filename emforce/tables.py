@@ -155,7 +155,7 @@ def plus_minus(value: float | None, sigma: float | None) -> str:
         return f"{value:.4g} ± ?"
     digits = 0 if sigma == 0 else max(0, 1 - math.floor(math.log10(sigma)))
     digits = 4 if sigma == 0 else digits
-    return f"{value:.{digits}f} ± {sigma:.{digits}f}"
+    return f"{round(value, digits) + 0.0:.{digits}f} ± {sigma:.{digits}f}"  # + 0.0: no -0
 
 
 def columns(table: Sequence[Sequence[str]]) -> str:
@@ -164,6 +164,12 @@ def columns(table: Sequence[Sequence[str]]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in table]
     rule = "  ".join("-" * width for width in widths)
     return "\n".join(line.rstrip() for line in (lines[0], rule, *lines[1:]))
+
+
+def markdown(table: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table, the first line its head."""
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table]
+    return [lines[0], "|" + " --- |" * len(table[0]), *lines[1:]]
 
 
 def order(row: Document) -> tuple[object, ...]:
@@ -190,5 +196,5 @@ WRITERS: dict[str, Callable[[Sequence[Document]], str]] = {
     "table": as_table, "json": as_json, "csv": as_csv, "yaml": as_yaml,
 }  # fmt: skip
 
-__all__ = ["TABLE_TEMPERATURES_K", "WRITERS", "as_csv", "as_json", "as_table", "as_yaml", "columns", "order", "plus_minus",
-           "result_table"]
+__all__ = ["TABLE_TEMPERATURES_K", "WRITERS", "as_csv", "as_json", "as_table", "as_yaml", "columns", "markdown", "order",
+           "plus_minus", "result_table"]

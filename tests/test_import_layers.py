@@ -97,7 +97,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models.__init__", "models.parameters", "models.lattice"),
     ("models.continuum", "models.surface", "models.walkers", "models.terrace", "models.companions"),
     ("models.kmc", "models.verdict"),
-    ("models.verdict_plot", "published"),
+    ("models.verdict_plot", "models.verdict_text", "published_points"),
+    ("published",),
     ("models.figures",),
     # handing on: files for other programs
     ("export.__init__", "export.request"),

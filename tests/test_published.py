@@ -19,6 +19,7 @@ from emforce.database import Database
 from emforce.errors import InputError
 from emforce.keys import SIGMA_OF
 from emforce.published import command_of, write
+from emforce.published_points import settings_text, sigma_table
 from emforce.settings import load_settings, preset_label
 from emforce.tables import plus_minus
 
@@ -39,7 +40,7 @@ def test_values_and_reasons_are_those_of_the_database(db, tmp_path):
         files = {path.name: path.read_text(encoding="utf-8") for path in write(database, tmp_path / "out", 400.0)}
         hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
         hops = Hops(tuple(best_rows(database.rows([]))), hosts).at(400.0)
-    assert set(files) == {"README.md", "hops.csv", "comparison.csv", "verdict.csv"}
+    assert set(files) == {"README.md", "hops.csv", "points.csv", "comparison.csv", "verdict.csv"}
     assert len(hops) == 2
     for row in hops:
         for name in ("k_wind_uohm_cm", "z_direct", "z_star"):
@@ -49,6 +50,40 @@ def test_values_and_reasons_are_those_of_the_database(db, tmp_path):
     assert "| unconverged | self-consistency not reached |" in files["README.md"]
     assert "at 400 K" in files["README.md"]
     assert {line["metal"] for line in csv.DictReader(files["verdict.csv"].splitlines())} == {"Cu", "W"}
+
+
+def test_every_point_of_every_set_of_settings(db, tmp_path):
+    k = {"quick": {0.0: -50.0, 0.5: -60.0}, "quick (dft.functional=LDA)": {0.0: -40.0, 0.5: -45.0}}
+    with Database(db) as database:
+        for preset, values in k.items():
+            for fraction, value in values.items():
+                database.add(synthetic.record(metal="Cu", facet="100", species="Cu", preset=preset, fraction=fraction,
+                                              site="saddle" if fraction else "initial", k_wind_uohm_cm=value))
+        files = {path.name: path.read_text(encoding="utf-8") for path in write(database, tmp_path / "out")}
+    lines = [line for line in csv.DictReader(files["points.csv"].splitlines()) if line["metal"] == "Cu" and line["fraction"]]
+    found: dict[str, dict[float, float]] = {}
+    for line in lines:
+        found.setdefault(line["preset"], {})[float(line["fraction"])] = float(line["k_wind_uohm_cm"])
+    assert found == k
+    table = files["README.md"].partition("## Points")[2].partition("## ")[0]
+    for preset, values in k.items():
+        for value in values.values():
+            (row,) = [line for line in table.splitlines() if f"| {settings_text(preset)} |" in line and f"| {value:.0f}" in line]
+            assert row.startswith("| Cu(100) adatom |")
+
+
+def test_the_largest_part_is_bold_and_an_open_one_is_said_to_be():
+    row = {"metal": "Cu", "facet": "100", "defect": "adatom", "species": "Cu", "site": "hop average", "preset": "quick",
+           "k": -10.0, "sigma": 5.0, "parts": {"fermi_energy": 3.0, "layers": 4.0, "mesh": None}}
+    head, _, line = sigma_table([row], "k", "sigma", "parts")
+    assert head == "| hop | settings | σ | fermi_energy | layers | mesh |"
+    assert line == "| Cu(100) adatom | quick | 5 | 3 | **4** | open |"
+    assert sigma_table([row | {"site": "saddle"}], "k", "sigma", "parts") == []
+
+
+def test_no_negative_zero():
+    assert plus_minus(-0.3, 18.0) == "0 ± 18"
+    assert plus_minus(-0.6, 18.0) == "-1 ± 18"
 
 
 @pytest.mark.parametrize("changes", [
@@ -77,7 +112,7 @@ def test_recipe_writes_and_refuses(db, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out").exists()
     code, printed = run()
     names = [Path(line).name for line in printed.out.splitlines()]
-    assert code == 0 and names == ["README.md", "hops.csv", "comparison.csv", "verdict.csv"]
+    assert code == 0 and names == ["README.md", "hops.csv", "points.csv", "comparison.csv", "verdict.csv"]
 
 
 def test_an_empty_database_is_refused(tmp_path):

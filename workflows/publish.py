@@ -1,4 +1,4 @@
-"""Publish the data set: results/README.md, hops.csv, comparison.csv and verdict.csv from the database.
+"""Publish the data set: results/README.md, hops.csv, points.csv, comparison.csv and verdict.csv from the database.
 
     .venv/bin/python workflows/publish.py [--db results/emforce.db] [--out results] [--temperature 300]
 

@@ -5,22 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from .options import AddCommand, add_db, add_filter, add_temperature, open_database
 from .wires import add_numbers, question, stored_hops
-
-if TYPE_CHECKING:
-    from ..models.verdict import Finding
 
 _EPILOG = """\
 Observed: surface atoms of W and Mo go upwind, those of Cu and Au downwind. P: probability that the computed sign is the observed
 one, the value taken as normal with its standard uncertainty; two numbers where Z_direct is an interval. One standard uncertainty
 decides. The totals with the ion charge (nominal) and the Drude number (drude) are models, no results of emforce.
 """
-_TERMS = {("wind", ""): "Z_wind", ("direct", "dft"): "Z_direct", ("total", "dft"): "Z*",
-          ("total", "nominal"): "Z* (model: ion charge)", ("total", "drude"): "Z* (model: Drude)"}
 
 
 def register(add: AddCommand) -> None:
@@ -39,9 +32,9 @@ def register(add: AddCommand) -> None:
 
 
 def _verdict(options: argparse.Namespace) -> int:
-    from ..models import verdict
+    from ..models import verdict, verdict_text
     from ..query import available
-    from ..tables import documents_csv
+    from ..tables import columns, documents_csv, markdown
 
     asked = question(options, temperatures_K=(300.0,), diameters_nm=(10.0, 3.0))
     with open_database(options) as database:
@@ -58,35 +51,6 @@ def _verdict(options: argparse.Namespace) -> int:
     elif options.format == "csv":
         print(documents_csv([f.document() for f in found]))
     else:
-        print(_as_table(found, options.format == "markdown"))
+        table = verdict_text.cells(found)
+        print("\n".join(markdown(table)) if options.format == "markdown" else columns(table))
     return 0
-
-
-def _as_table(found: Sequence[Finding], markdown: bool) -> str:
-    from ..tables import columns, plus_minus
-
-    heads = ["hop", "observed", "T (K)", "d (nm)", "term", "value", "P(as observed)", "verdict", "largest uncertainty",
-             "sign turns at E_F + (eV)"]
-    table = [heads]
-    for f in found:
-        value = f"{f.low:.3g} to {f.high:.3g}" if f.value is None or f.sigma is None else plus_minus(f.value, f.sigma)
-        chance = _chance(f.probability_low)
-        if f.probability_low != f.probability_high:
-            chance = f"{chance} to {_chance(f.probability_high)}"
-        diameter = "any" if f.term == "direct" else "bulk" if f.diameter_nm is None else f"{f.diameter_nm:g}"
-        table.append([f"{f.metal}({f.facet}) {f.hop}", f.observed, f"{f.temperature_K:g}", diameter,
-                      _TERMS[f.term, f.direct_model], value, chance, f.verdict, f.largest_part, _turning(f)])
-    if not markdown:
-        return columns(table)
-    lines = ["| " + " | ".join(line) + " |" for line in table]
-    return "\n".join([lines[0], "|" + " --- |" * len(heads), *lines[1:]])
-
-
-def _turning(f: Finding) -> str:
-    if f.turns_at_eV is not None:
-        return f"{f.turns_at_eV:+.2f}"
-    return "" if f.reach_eV is None else f"not within {f.reach_eV:g}"
-
-
-def _chance(probability: float) -> str:
-    return "<0.001" if probability < 0.0005 else ">0.999" if probability > 0.9995 else f"{probability:.3f}"

@@ -14,6 +14,10 @@ is the quadrature of named parts, each the change of K when one thing is varied 
     geometry           GEOMETRY_SLOPE times the misplacement: UNRELAXED_MISPLACEMENT, or where relaxed the residual force and
                        BASIS_FORCE_ERROR over M (k_B Theta_D/hbar)^2/3 with BASIS_MISPLACEMENT, in quadrature
     path               (hop average only) parabola through three points against straight lines: |K_saddle - K_initial|/6
+
+For the drift along a direction of an anisotropic surface (`emforce.drift`) the component is K_along + across K_across, force
+along the hop by a field along and across it. Parts that are shares of |K| are then shares of |K_along| + |across K_across|, the
+mesh apart, which scales both; the slope of the geometry counts sqrt(1 + across^2) times.
 """
 
 from __future__ import annotations
@@ -50,7 +54,7 @@ class Assessed:
 
     Attributes
     ----------
-    k : uOhm cm along the hop
+    k : uOhm cm along the hop, or of the drift
     tensor : (3, 3) uOhm cm, nan where not computed (the hop average has none)
     parts : named parts of the uncertainty, uOhm cm; nan: not estimated
     k_of_energy : (energies,) uOhm cm, at `Embedding.all_energies_eV`
@@ -72,11 +76,18 @@ def stiffness(mass_amu: float, debye_temperature_K: float) -> float:
     return mass_amu * constants.atomic_mass * omega**2 / 3 / constants.e * 1e-20
 
 
-def tensors(rows: Sequence[Any], scale: float, axes: Sequence[int], rotations: np.ndarray) -> tuple[np.ndarray, float]:
-    """Symmetrized K tensor in uOhm cm from m with null rows, and the largest change that symmetrization made along the hop."""
+def component(tensor: np.ndarray, across: float) -> float:
+    """Force along the hop, x, by a field along it and `across` times one across it, y; nan where that was not computed."""
+    return float(tensor[0, 0]) if across == 0.0 else float(tensor[0, 0] + across * tensor[0, 1])
+
+
+def tensors(
+    rows: Sequence[Any], scale: float, axes: Sequence[int], rotations: np.ndarray, across: float = 0.0
+) -> tuple[np.ndarray, float]:
+    """Symmetrized K tensor in uOhm cm from m with null rows, and the change that symmetrization made of its `component`."""
     raw = np.array([[NAN if x is None else x for x in row] for row in rows], dtype=float) * scale
     full = known_part(list(axes), np.array([raw[a] for a in axes]), rotations)
-    return full, float(abs(full[0, 0] - raw[0, 0]))
+    return full, abs(component(full, across) - component(raw, across))
 
 
 @dataclass(frozen=True)
@@ -97,8 +108,12 @@ def assess_images(
     rotations: Sequence[np.ndarray],
     one_sided: Sequence[bool],
     misplacement_A: Sequence[float],
+    across: float = 0.0,
 ) -> list[Assessed]:
-    """Values of all images from the finished wind and bulk steps; sequences are per image."""
+    """Values of all images from the finished wind and bulk steps; sequences are per image.
+
+    across : weight of the field across the hop, for the drift along a direction of the surface; 0: K along the hop
+    """
     scale = bulk["volume"] / bulk["n"] / units.uohm_cm
     energies, wide = list(settings.embedding.energies_eV), list(settings.embedding.wide_energies_eV)
     embeddings = [*wind["embeddings"], *([wind["wide"]] if wide else [])]
@@ -106,16 +121,20 @@ def assess_images(
     images = len(axes)
     found = []
     for image in range(images):
-        def value(case: _Case, image: int = image) -> tuple[np.ndarray, float]:
+        def whole(case: _Case, image: int = image) -> tuple[np.ndarray, float]:
             entry = embeddings[case.embedding]
             rows = entry["m"][case.sigma * images + image][case.radius][case.energy]
-            return tensors(rows, scale, axes[image], rotations[image])
+            return tensors(rows, scale, axes[image], rotations[image], across)
 
-        base, asymmetry = value(_Case(0, 0, 0, zero))
-        k = float(base[0, 0])
+        def value(case: _Case, whole: Any = whole) -> float:
+            return component(whole(case)[0], across)
+
+        base, asymmetry = whole(_Case(0, 0, 0, zero))
+        k = component(base, across)
+        size = abs(base[0, 0]) + abs(k - base[0, 0])
 
         def change(*cases: _Case, k: float = k, value: Any = value) -> float:
-            return max((abs(float(value(c)[0][0, 0]) - k) for c in cases), default=NAN)
+            return max((abs(value(c) - k) for c in cases), default=NAN)
 
         error = settings.embedding.fermi_error_eV
         off = [i for i, e in enumerate(energies) if abs(abs(e) - error) < 1e-9]
@@ -126,12 +145,12 @@ def assess_images(
             "region": _rms([change(_Case(0, 0, r, 0)) for r in range(1, len(settings.embedding.radii_A))]),
             "layers": change(*[_Case(e, 0, 0, 0) for e in range(1, len(wind["embeddings"]))]),
             "mesh": abs(k) * max(abs(bulk["n_coarse"] / bulk["n"] - 1), abs(bulk["n_check"] / bulk["n"] - 1)),
-            "finite_difference": NAN if one_sided[image] else abs(k) * 2 / 3 * wind["curvature"][image] ** 2,
-            "basis": NAN if check is None else abs(k) * max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1)),
-            "geometry": GEOMETRY_SLOPE * misplacement_A[image],
+            "finite_difference": NAN if one_sided[image] else size * 2 / 3 * wind["curvature"][image] ** 2,
+            "basis": NAN if check is None else size * max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1)),
+            "geometry": GEOMETRY_SLOPE * misplacement_A[image] * math.hypot(1.0, across),
         }
         window = {e: _Case(0, 0, 0, i) for i, e in enumerate(energies)} | {e: _Case(-1, 0, 0, i) for i, e in enumerate(wide)}
-        k_of_energy = np.array([value(window[e])[0][0, 0] for e in sorted(window)])
+        k_of_energy = np.array([value(window[e]) for e in sorted(window)])
         condition = max(c for entry in embeddings for i, per in enumerate(entry["condition"])
                         if i % images == image for row in per for c in row)
         found.append(Assessed(k, base, parts, k_of_energy, asymmetry, condition))
@@ -164,4 +183,4 @@ def path_error(fractions: Sequence[float], values: Sequence[float], symmetric: b
     return abs(few - hop_average(np.array(fractions), np.array(values), symmetric)) / 3
 
 
-__all__ = ["Assessed", "assess_images", "average", "path_error", "stiffness", "tensors"]
+__all__ = ["Assessed", "assess_images", "average", "component", "path_error", "stiffness", "tensors"]

@@ -25,7 +25,7 @@ from typing import Any
 
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
-from .record import HOP_AVERAGE
+from .record import DRIFT, HOP_AVERAGE
 from .refinement import BASIS, OTHERWISE, refined_fields, refinement
 from .settings import preset_fields, preset_label
 from .stored import Document
@@ -101,11 +101,17 @@ def best_of_each(rows: Iterable[Document], group: Group) -> dict[tuple[str, ...]
     return best
 
 
-def best_rows(rows: Sequence[Document]) -> list[Document]:
-    """One joined row per hop, in the order in which the hops appear; only served rows of hop averages are used."""
+def best_drifts(rows: Sequence[Document]) -> list[Document]:
+    """One joined row per hop and direction of drift, as `best_rows` does for hop averages."""
+    sites = dict.fromkeys(str(row["site"]) for row in rows if str(row["site"]).startswith(DRIFT))
+    return [found for site in sites for found in best_rows(rows, site)]
+
+
+def best_rows(rows: Sequence[Document], site: str = HOP_AVERAGE) -> list[Document]:
+    """One joined row per hop, in the order in which the hops appear; only served rows of one site are used."""
     hops: dict[tuple[str, ...], list[Document]] = {}
     for row in rows:
-        if row["site"] == HOP_AVERAGE and row["standing"] == "current":
+        if row["site"] == site and row["standing"] == "current":
             hops.setdefault(hop_of(row), []).append(row)
     found = []
     for candidates in hops.values():
@@ -161,4 +167,5 @@ class Hops:
         return iter(self.rows)
 
 
-__all__ = ["GROUPS", "OF_DIFFUSION", "PRESETS", "Hops", "best_of_each", "best_rows", "holds", "hop_of", "rank", "vacancy_alone"]
+__all__ = ["GROUPS", "OF_DIFFUSION", "PRESETS", "Hops", "best_drifts", "best_of_each", "best_rows", "holds", "hop_of", "rank",
+           "vacancy_alone"]

@@ -149,7 +149,7 @@ def hop_network(spec: Spec, structure: str, lattice_constant_A: float) -> HopNet
     if spec.kind != "adatom" or (structure, spec.facet) not in _TURNS:
         raise InputError("kind", spec.kind, "adatom on a facet of spec.py, or vacancy: the hop network of files is not known")
     start, end = (np.array(p) for p in ADATOM_HOPS[structure, spec.facet][spec.hop])
-    vectors = lattice_constant_A * _equivalent(end - start, _TURNS[structure, spec.facet])
+    vectors = lattice_constant_A * _equivalent(end - start, facet_operations(structure, spec.facet))
     n = len(vectors)
     if spec.facet == "111" and structure == "fcc":  # the two ends are different sites; the way back leaves the other one
         kinds = np.repeat([0, 1], n).astype(np.intp)
@@ -158,14 +158,19 @@ def hop_network(spec: Spec, structure: str, lattice_constant_A: float) -> HopNet
     return HopNetwork(zeros, zeros, vectors, zeros)
 
 
-def _equivalent(vector: Floats, turn_degrees: int) -> Floats:
-    """Images of an in-plane vector under the rotations and the mirrors x -> -x of a facet, each once."""
+def facet_operations(structure: str, facet: str) -> Floats:
+    """Rotations and mirrors (n, 2, 2) of a facet about an adatom site: turns, and x -> -x after each."""
+    angles = np.radians(np.arange(0, 360, _TURNS[structure, facet]))
+    turns = np.array([[[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]] for a in angles])
+    return np.concatenate([turns, np.diag([-1.0, 1.0]) @ turns])
+
+
+def _equivalent(vector: Floats, operations: Floats) -> Floats:
+    """Images of an in-plane vector under the operations of a facet, each once."""
     found: list[Floats] = []
-    for angle in np.radians(np.arange(0, 360, turn_degrees)):
-        turned = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]) @ vector
-        for image in (turned, turned * np.array([-1.0, 1.0])):
-            if not any(np.linalg.norm(image - other) < 1e-6 for other in found):
-                found.append(image)
+    for image in operations @ vector:
+        if not any(np.linalg.norm(image - other) < 1e-6 for other in found):
+            found.append(image)
     return np.array(found)
 
 

@@ -14,6 +14,9 @@ of its sigma, a part that was not estimated being nan:
     basis      relative error of the host against plane waves, as for K, times |Z_direct|
     path       (hop average only) as for K
 
+For the drift along a direction of an anisotropic surface the component is that of `emforce.assess`, and the part of the basis a
+share of |Z_along| + |across Z_across|.
+
 Where the drift, the region, its edge or the frequencies leave more open than |Z_direct|, and more than NEGLIGIBLE, there is no
 single value: the interval Z_direct -+ sigma is served.
 """
@@ -28,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from emforce import units
-from emforce.assess import path_error
+from emforce.assess import component, path_error
 from emforce.physics.symmetry import known_part
 from emforce.physics.wind import hop_average
 
@@ -92,7 +95,8 @@ class DirectValue:
 
 
 def assess_direct(
-    direct: Mapping[str, Any], bulk: Mapping[str, Any], axes: Sequence[Sequence[int]], rotations: Sequence[np.ndarray]
+    direct: Mapping[str, Any], bulk: Mapping[str, Any], axes: Sequence[Sequence[int]], rotations: Sequence[np.ndarray],
+    across: float = 0.0,
 ) -> list[DirectValue]:
     """Values of all images from the finished steps `direct` and `bulk`.
 
@@ -100,6 +104,8 @@ def assess_direct(
     ----------
     axes : per image, force axes that were computed
     rotations : per image, rotations of its site
+    across : weight of the field across the hop, for the drift along a direction of the surface; values are nan where that
+        field was not computed
     """
     scale = bulk["volume"] / bulk["n"] / units.uohm_cm
     omegas = np.array(direct["omegas"])
@@ -116,19 +122,23 @@ def assess_direct(
             full[:, unknown] = NAN
             return full
 
+        def part(rows: Any, tensor: Any = tensor) -> float:
+            return component(tensor(rows), across)
+
         z = tensor(image["z_direct"])
-        value = float(z[0, 0])
-        drift = [abs(tensor(d)[0, 0]) for d, w in zip(image["drift"], omegas, strict=True) if w < DRIFT_RANGE_eV + 1e-9]
-        parts = {"drift": max(drift, default=NAN), "limit": abs(float(tensor(image["z_direct_sigma"])[0, 0])),
-                 "basis": relative * abs(value)}
+        value = component(z, across)
+        size = abs(z[0, 0]) + abs(value - z[0, 0])
+        drift = [abs(part(d)) for d, w in zip(image["drift"], omegas, strict=True) if w < DRIFT_RANGE_eV + 1e-9]
+        parts = {"drift": max(drift, default=NAN), "limit": abs(part(image["z_direct_sigma"])),
+                 "basis": relative * size}
         parts |= dict.fromkeys(NOT_ESTIMATED, NAN)
         for variation in image["variations"]:  # the largest change where there are several
-            change = abs(float(tensor(variation["change"])[0, 0]))
+            change = abs(part(variation["change"]))
             parts[variation["part"]] = float(np.fmax(parts[variation["part"]], change))
-        total = np.array([tensor(t)[0, 0] for t in image["total"]])
-        remainder = total - tensor(image["m"])[0, 0] / omegas
-        found.append(DirectValue(value, parts, z, omegas, total, remainder, float(tensor(image["sea"][smallest])[0, 0]),
-                                 float(tensor(image["m_free"])[0, 0]) * scale, float(image["condition"])))
+        total = np.array([part(t) for t in image["total"]])
+        remainder = total - part(image["m"]) / omegas
+        found.append(DirectValue(value, parts, z, omegas, total, remainder, part(image["sea"][smallest]),
+                                 part(image["m_free"]) * scale, float(image["condition"])))
     return found
 
 

@@ -22,6 +22,7 @@ from emforce.assess import (
 )
 from emforce.basis import basis_name
 from emforce.direct_assess import DirectValue, assess_direct, average_direct
+from emforce.drift import axes_of
 from emforce.errors import EmforceError, InputError
 from emforce.hop import Hop
 from emforce.materials import material
@@ -93,7 +94,8 @@ def records(item: Prepared, store: Store, failed: Mapping[str, str]) -> tuple[li
     common["provenance"]["cost"] = cost(item.plan.steps(), store)
     if reason is not None or bulk is None:
         status = "unconverged" if "self-consistency" in (reason or "") else "failed"
-        site = [(i.label, i.fraction) for i in item.hop.images] + [(HOP_AVERAGE, math.nan)]
+        drifts = [(axis.site, math.nan) for axis in axes_of(item.hop.spec, material(item.hop.spec.metal).structure)]
+        site = [(i.label, i.fraction) for i in item.hop.images] + [(HOP_AVERAGE, math.nan), *drifts]
         return [Record(site=label, fraction=f, status=status, reason=reason or "the bulk host is missing", **common)
                 for label, f in site], host
     wind = store.find(item.plan.wind.kind, item.plan.wind.key)
@@ -113,14 +115,17 @@ def _with_direct(item: Prepared, failed: Mapping[str, str], common: dict[str, An
     return common | {"provenance": common["provenance"] | {"direct": word}}
 
 
-def _direct_values(item: Prepared, store: Store, bulk: Document, axes: Sequence[Sequence[int]]) -> list[DirectValue] | None:
-    """Direct valence of every image; None where it was not computed."""
+def _direct_values(
+    item: Prepared, store: Store, bulk: Document, axes: Sequence[Sequence[int]], across: float
+) -> list[DirectValue] | None:
+    """Direct valence of every image; None where it, or the response to the field of a drift, was not computed."""
     step = item.plan.direct
     done = None if step is None else store.find(step.kind, step.key)
     if done is None:
         return None
     hop = item.plan.hop
-    return assess_direct(done.values, bulk, axes, [force_directions(i, hop.host_unit).rotations for i in hop.images])
+    found = assess_direct(done.values, bulk, axes, [force_directions(i, hop.host_unit).rotations for i in hop.images], across)
+    return None if any(math.isnan(value.value) for value in found) else found
 
 
 def _values(item: Prepared, wind: Document, bulk: Document, common: dict[str, Any], store: Store) -> list[Record]:
@@ -135,21 +140,30 @@ def _values(item: Prepared, wind: Document, bulk: Document, common: dict[str, An
             raise InputError("debye_temperature", None, f"a value for {data.symbol} in the materials file")
         soft = math.hypot(force, BASIS_FORCE_ERROR) / stiffness(data.mass_amu, data.debye_temperature.value)
         misplacement = math.hypot(soft, BASIS_MISPLACEMENT)
-    images = assess_images(
-        wind, bulk, settings, [tuple(w) for w in wanted], [s.rotations for s in symmetry],
-        [all(signs == ("+",) for signs in w.values()) for w in wanted], [misplacement] * len(hop.images),
-    )
+    axes, rotations = [tuple(w) for w in wanted], [s.rotations for s in symmetry]
+    one_sided = [all(signs == ("+",) for signs in w.values()) for w in wanted]
     fractions = [i.fraction for i in hop.images]
-    direct = _direct_values(item, store, bulk, [tuple(w) for w in wanted])
+
+    def values(across: float) -> tuple[list[Assessed], list[DirectValue] | None]:
+        images = assess_images(wind, bulk, settings, axes, rotations, one_sided, [misplacement] * len(axes), across)
+        return images, _direct_values(item, store, bulk, axes, across)
+
+    def mean(site: str, images: list[Assessed], direct: list[DirectValue] | None, common: dict[str, Any]) -> Record:
+        value = average(images, fractions, hop.symmetric)
+        checks = _checks(value, bulk, item, max(wind["far_deviation"]))
+        more = {} if direct is None else _direct_fields(average_direct(direct, fractions, hop.symmetric), value, common)
+        return _record(site, math.nan, value, checks, item, common | more)
+
+    images, direct = values(0.0)
     found = []
     for number, (image, value) in enumerate(zip(hop.images, images, strict=True)):
         checks = _checks(value, bulk, item, wind["far_deviation"][number])
         more = {} if direct is None else _direct_fields(direct[number], value, common)
         found.append(_record(image.label, image.fraction, value, checks, item, common | more))
-    mean = average(images, fractions, hop.symmetric)
-    checks = _checks(mean, bulk, item, max(wind["far_deviation"]))
-    more = {} if direct is None else _direct_fields(average_direct(direct, fractions, hop.symmetric), mean, common)
-    found.append(_record(HOP_AVERAGE, math.nan, mean, checks, item, common | more))
+    found.append(mean(HOP_AVERAGE, images, direct, common))
+    for axis in axes_of(hop.spec, data.structure):
+        word = common["provenance"] | {"drift": {"direction": axis.name, "weights": [1.0, axis.weight]}}
+        found.append(mean(axis.site, *values(axis.weight), common | {"provenance": word}))
     return found
 
 

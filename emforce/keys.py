@@ -72,7 +72,8 @@ _IDENTITY: tuple[Key, ...] = (
         "What moves: adatom, vacancy, or files (structures given by the user)"),
     Key("hop", "text", "identity", "", "", "Name of the hop, such as hollow-bridge-hollow", "Hop"),
     Key("site", "text", "identity", "", "",
-        "Position on the hop: initial, saddle, final, s=0.25 (a fraction), or hop average", "Site"),
+        "Position on the hop: initial, saddle, final, s=0.25 (a fraction), hop average, or drift [001]: the drift over all "
+        "equivalent hops under a field along that direction", "Site"),
     Key("species", "text", "identity", "", "", "Chemical symbol of the moving atom", "Mover"),
     Key("preset", "text", "identity", "", "", "Settings file, overridden fields in brackets", "Preset"),
     Key("method", "text", "identity", "", "", "How the number was computed", "Method"),

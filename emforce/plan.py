@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk as bulk_cell
 
 from emforce.direct_plan import COUPLINGS, DirectHop, direct_step
+from emforce.drift import axes_of
 from emforce.embedding_jobs import defect_geometry, region_translations
 from emforce.errors import InputError
 from emforce.hop import FloatArray, Hop, Image, frozen_atoms
@@ -244,7 +245,9 @@ def plan(hop: Hop, settings: Settings) -> HopPlan:
     direct = None
     if settings.direct.compute:
         common = _matrices_document(flat, settings)
-        axes = (0,) if settings.dft.directions == "hop" else (0, 1) if slab else (0, 1, 2)
+        in_plane = bool(axes_of(hop.spec, material(hop.spec.metal).structure))  # the field across the hop counts in the drift
+        hop_alone = settings.dft.directions == "hop" and not in_plane
+        axes = (0,) if hop_alone else (0, 1) if slab else (0, 1, 2)
         labels = [image.label for image in flat.images]
         tables = [wind.needs[entry["steps"][0]].needs["tables"] for entry in wind.inputs["embeddings"]]
         others = list(zip(embeddings[1:], tables[1:], strict=True))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .audit import audit
-from .best import GROUPS, Hops, best_rows, holds
+from .best import GROUPS, Hops, best_drifts, best_rows, holds
 from .comparison import MEMORY, Comparison, compare
 from .comparison_text import as_csv as comparison_csv
 from .comparison_text import as_markdown
@@ -63,7 +63,7 @@ def write(database: Database, folder: Path, temperature_K: float = 300.0) -> lis
         raise InputError("--db", "no served hop average", "a database that `emforce run` wrote to")
     hops = _evaluated(best, hosts, temperature_K)
     current = [row for row in rows if row["standing"] == "current" and row["site"] == HOP_AVERAGE]
-    verdicts, _ = findings(best, hosts, WireQuestion((temperature_K,), (10.0, 3.0)))
+    verdicts, _ = findings(best + best_drifts(rows), hosts, WireQuestion((temperature_K,), (10.0, 3.0)))
     compared, notes = compare(database, (), temperature_K)
     along = points(rows, hosts, temperature_K)
     text = "\n".join([

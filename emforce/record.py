@@ -21,7 +21,7 @@ from .errors import CheckError, InputError
 from .keys import HOST_KEYS, KEYS, SIGMA_OF, Key
 from .stored import SYMBOL, Array, Check, Stored
 
-SITES = "initial, saddle, final, s=<fraction>, hop average"
+SITES = "initial, saddle, final, s=<fraction>, hop average, drift [<direction>]"
 #: what the provenance of a served record must hold, what that of one with a wind force must hold as well, and
 #: what that of a literature value must hold
 ORIGIN = ("emforce", "gpaw", "ase", "numpy", "python", "settings_hash", "structure_hash", "git_commit", "created")
@@ -48,7 +48,9 @@ HEAT_COLUMNS = (
 )  # fmt: skip
 Q_CONDITIONS = ("", "E=0", "J=0")
 HOP_AVERAGE = "hop average"
-_SITE = re.compile(r"initial|saddle|final|hop average|s=(0(\.\d+)?|1(\.0+)?)")
+#: how the sites of drift along a direction of the surface begin (`emforce.drift`)
+DRIFT = "drift "
+_SITE = re.compile(r"initial|saddle|final|hop average|drift \[(-?\d)+\]|s=(0(\.\d+)?|1(\.0+)?)")
 _NAN = math.nan
 
 
@@ -81,7 +83,8 @@ def along(tensor: Array, vector: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Record(Stored):
-    """Values of one image of one hop, or of the hop as a whole (site "hop average"): those that were computed.
+    """Values of one image of one hop, of the hop as a whole (site "hop average"), or of the drift over all equivalent hops under
+    a field along a direction of the surface (site "drift [001]"): those that were computed.
 
     What depends on the temperature is not stored but evaluated when asked for: Z_wind(T) = K/rho(T), D(T), Q*(T).
     Units are in the names; nan or empty: not computed. A record may hold any of the groups below; a served one holds at
@@ -91,10 +94,10 @@ class Record(Stored):
     ----------
     spec, metal, facet, defect, hop, site, species, preset, method : the identity, see `emforce.keys`
     basis : name of the LCAO basis
-    fraction : position on the hop, 0..1; nan for the hop average
+    fraction : position on the hop, 0..1; nan for the hop average and a drift
     hop_vector_angstrom : (3,), from the initial to the final site
     residual_force_eV_per_angstrom : largest force left on a relaxed degree of freedom
-    k_wind_uohm_cm : d̂·K·d̂ at a site; the path average for the hop average
+    k_wind_uohm_cm : d̂·K·d̂ at a site; the path average for the hop average; e·K_drift·e for a drift along e
     k_wind_sigma_uohm_cm : its standard uncertainty; when left out, the parts in quadrature
     k_wind_sigma_parts_uohm_cm : named parts, those of `SIGMA_PARTS` and others, >= 0;
         nan: not estimated, kept and shown as such

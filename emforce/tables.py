@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from .errors import InputError
 from .evaluate import Resistivity, Situation, bulk_resistivity, evaluate
 from .keys import BY_NAME, KEYS, SIGMA_OF, Key
-from .record import HOP_AVERAGE, direction
+from .record import DRIFT, HOP_AVERAGE, direction
 from .stored import Document
 
 TABLE_TEMPERATURES_K = (300.0, 400.0, 600.0, 800.0)
@@ -175,7 +175,8 @@ def markdown(table: Sequence[Sequence[str]]) -> list[str]:
 def order(row: Document) -> tuple[object, ...]:
     """Rows of one hop together, from its initial site to its average."""
     fraction = row["fraction"]
-    last = 2.0 if fraction is None and row["site"] == HOP_AVERAGE else 1.5
+    site = str(row["site"])
+    last = 2.0 if fraction is None and site == HOP_AVERAGE else 2.5 if site.startswith(DRIFT) else 1.5
     names = tuple(row[name] for name in ("metal", "facet", "defect", "hop", "species", "preset"))
     return (*names, last if fraction is None else fraction, row["site"], row.get("temperature_K") or 0.0)
 

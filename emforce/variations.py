@@ -4,10 +4,10 @@
 
 stores rows of their own. They also measure what the functional leaves open in the rows without that change: those get the
 part `functional`, sigma = |K(LDA) - K|, and likewise for Z_direct. Only one field of `PARTS` may differ, everything else of
-the preset's label, the method, and whether the structures were relaxed are the same; of several
-such rows the largest change counts. Of hop averages that do not rest on the same points of the hop, the averages over the points
-that both have are compared. It does not matter which of the rows was computed first. Of two supercells or two bases either
-measures the part of the other.
+the preset's label, the method, and whether the structures were relaxed are the same; of several such rows the largest change
+counts. Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over
+the points that both have are compared. It does not matter which of the rows was computed first. Of two supercells or two bases
+either measures the part of the other.
 
 A part that a row lacks is lent to it by a row that it converges further, or that is in another basis: that of quick
 (structure.thick_layers=(16, 12)) gets the functional from quick and quick (dft.functional=LDA). No sigma is to be smaller than
@@ -27,7 +27,7 @@ from emforce.database import Condition, Database
 from emforce.errors import InputError
 from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
-from emforce.record import HOP_AVERAGE, Record, quadrature
+from emforce.record import DRIFT, HOP_AVERAGE, Record, quadrature
 from emforce.refinement import BASIS, FURTHER, refinement
 from emforce.settings import preset_fields, preset_label
 from emforce.stored import none_for_nan
@@ -136,9 +136,10 @@ def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict
     shared = sorted(points.keys() & theirs.keys())
     symmetric = max(points) < 1 - 1e-6
     found: dict[str, Any] = {"points": shared}
+    weights = record.provenance.get("drift", {}).get("weights", [])
     for prefix, rows in (("own_", points), ("", theirs)):
         for name in names:
-            values = np.array([getattr(rows[f], name) for f in shared])
+            values = np.array([_at_point(rows[f], name, weights) for f in shared])
             try:
                 found[prefix + name] = none_for_nan(hop_average(np.array(shared), values, symmetric))
             except InputError:  # they do not reach from end to end
@@ -146,11 +147,19 @@ def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict
     return found
 
 
+def _at_point(point: Record, name: str, weights: Sequence[float]) -> float:
+    """Value of a point that a hop average, or a drift with these weights of the field along and across the hop, rests on."""
+    if not weights:
+        return float(getattr(point, name))
+    tensor = {"k_wind_uohm_cm": point.k_tensor_uohm_cm, "z_direct": point.z_direct_tensor}[name]
+    return float(np.dot(weights, tensor[0, : len(weights)]))
+
+
 def _points(average: Record, same_hop: Iterable[Record]) -> dict[float, Record]:
-    """Rows of the points that a hop average rests on, by fraction; none for a row that is no average."""
-    if average.site != HOP_AVERAGE:
+    """Rows of the points that a hop average or a drift rests on, by fraction; none for a row that is no average."""
+    if average.site != HOP_AVERAGE and not average.site.startswith(DRIFT):
         return {}
-    return {round(row.fraction, 6): row for row in same_hop if row.preset == average.preset and row.site != HOP_AVERAGE
+    return {round(row.fraction, 6): row for row in same_hop if row.preset == average.preset
             and row.status == "ok" and not math.isnan(row.fraction)}
 
 

@@ -44,8 +44,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("physics.valence",),
     ("physics.heat", "physics.force_constants", "physics.vineyard"),
     ("physics.migration",),
-    ("physics.diffusion", "physics.debye"),
+    ("physics.diffusion", "physics.debye", "physics.drift"),
     ("diffusion", "phonon_bands"),
+    ("drift",),
     # density functional theory: the only files that import gpaw
     ("dft", "basis", "two_centre"),
     ("self_consistency", "bfgs"),

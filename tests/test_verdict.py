@@ -108,7 +108,7 @@ def test_formats_hold_the_same(capsys, db):
     assert len(printed().splitlines()) == len(rows) + 2
     markdown = printed("--format", "markdown").splitlines()
     assert len(markdown) == len(rows) + 2
-    assert {line.count("|") for line in markdown} == {11}
+    assert {line.count("|") for line in markdown} == {12}
     warm = json.loads(printed("metal=W", "-T", "400", "600", "--format", "json"))
     assert {row["temperature_K"] for row in warm} == {400.0, 600.0}
 

@@ -38,7 +38,7 @@ def _verdict(options: argparse.Namespace) -> int:
 
     asked = question(options, temperatures_K=(300.0,), diameters_nm=(10.0, 3.0))
     with open_database(options) as database:
-        stored = stored_hops(database, options.filter)
+        stored = stored_hops(database, options.filter, drifts=True)
         hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
         found, notes = verdict.findings(stored, hosts, asked)
         for note in notes:

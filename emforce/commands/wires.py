@@ -116,16 +116,16 @@ def _numbers(name: str, words: Sequence[str] | None, options: argparse.Namespace
     return tuple(found)
 
 
-def stored_hops(database: Database, filters: Sequence[str]) -> list[Document]:
-    """The best of each hop, or the rows of a site where the filter names one."""
-    from ..best import best_rows
+def stored_hops(database: Database, filters: Sequence[str], *, drifts: bool = False) -> list[Document]:
+    """The best of each hop, and with `drifts` of each direction of drift, or the rows of a site where the filter names one."""
+    from ..best import best_drifts, best_rows
     from ..query import parse
 
     conditions = parse(filters)
     rows = database.rows(conditions)
     if any(condition.key.name == "site" for condition in conditions):
         return rows
-    return best_rows(rows)
+    return best_rows(rows) + (best_drifts(rows) if drifts else [])
 
 
 # output

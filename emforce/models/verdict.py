@@ -1,6 +1,7 @@
 """Do the computed forces point where the microscope saw the atoms go? Term by term, with a probability.
 
-For each surface hop of a metal whose drift was observed (`emforce.models.companions.OBSERVED`), each diameter and each term
+For each surface hop (current along it), and where the surface is anisotropic for the drift under a current along its axes
+(`emforce.drift`), of a metal whose drift was observed (`emforce.models.companions.OBSERVED`), each diameter and each term
 
     wind            K/rho(d, T) alone
     direct          Z_direct alone; it does not depend on the wire
@@ -23,10 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from ..best import hop_of
 from ..errors import InputError
 from ..evaluate import DIRECT_MODELS, host_of
 from ..physics.valence import Estimate, probability_positive
-from ..record import HOP_AVERAGE
+from ..record import DRIFT, HOP_AVERAGE
 from ..stored import Document
 from ..wire_analysis import WireQuestion, wire_rows
 from .companions import OBSERVED
@@ -42,7 +44,7 @@ class Finding:
 
     Attributes
     ----------
-    metal, facet, hop, preset : which hop
+    metal, facet, hop, site, preset : which hop; site "hop average": current along the hop, "drift [001]": along that direction
     observed : "upwind" or "downwind"
     term : of TERMS
     direct_model : of the total: dft (computed), nominal or drude (models); "" for the wind, dft for the direct part
@@ -59,6 +61,7 @@ class Finding:
     metal: str
     facet: str
     hop: str
+    site: str
     preset: str
     observed: str
     term: str
@@ -90,7 +93,7 @@ class Finding:
 def findings(
     rows: Iterable[Mapping[str, Any]], hosts: Mapping[int, Mapping[str, Any]], asked: WireQuestion
 ) -> tuple[list[Finding], list[str]]:
-    """Every term of the hop averages on surfaces of the observed metals, the bulk first; notes on what was left out.
+    """Every term of hop averages and drifts on surfaces of the observed metals, the bulk first; notes on what was left out.
 
     Parameters
     ----------
@@ -109,14 +112,20 @@ def findings(
     notes: list[str] = []
     question = WireQuestion(asked.temperatures_K, tuple(sorted(asked.diameters_nm, reverse=True)), asked.specularities,
                             asked.reflections, asked.grain_size_nm, DIRECT_MODELS)
-    for row in rows:
-        if row["metal"] not in OBSERVED or row["facet"] == "bulk" or row["site"] != HOP_AVERAGE:
+    stored = list(rows)
+    hops = list(dict.fromkeys(hop_of(row) for row in stored))
+    for row in sorted(stored, key=lambda row: hops.index(hop_of(row))):  # the drifts of a hop behind it
+        if row["metal"] not in OBSERVED or row["facet"] == "bulk" or not _averaged(str(row["site"])):
             continue
         wires, said = wire_rows([row], hosts, question)
         notes += said
         if host_of(row, hosts) is not None:
             found += sorted(_of_hop(row, wires), key=lambda f: (f.temperature_K, f.term == "direct"))
     return found, notes
+
+
+def _averaged(site: str) -> bool:
+    return site == HOP_AVERAGE or site.startswith(DRIFT)
 
 
 def _of_hop(row: Mapping[str, Any], wires: Sequence[Document]) -> Iterator[Finding]:
@@ -160,7 +169,7 @@ def _finding(
     chances = sorted(probability_positive(end) if observed == "upwind" else 1 - probability_positive(end) for end in ends)
     one = ends[0] == ends[1]
     return Finding(
-        metal=row["metal"], facet=row["facet"], hop=row["hop"], preset=row["preset"], observed=observed,
+        metal=row["metal"], facet=row["facet"], hop=row["hop"], site=row["site"], preset=row["preset"], observed=observed,
         term=which[0], direct_model=which[1], temperature_K=wire["temperature_K"], diameter_nm=wire["wire_diameter_nm"],
         low=min(e.value - e.sigma for e in ends), high=max(e.value + e.sigma for e in ends),
         value=ends[0].value if one else None, sigma=ends[0].sigma if one else None,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..record import DRIFT, HOP_AVERAGE
 from ..tables import plus_minus
 from .verdict import Finding
 
-_HEADS = ["hop", "observed", "T (K)", "d (nm)", "term", "value", "P(as observed)", "verdict", "largest uncertainty",
+_HEADS = ["hop", "current", "observed", "T (K)", "d (nm)", "term", "value", "P(as observed)", "verdict", "largest uncertainty",
           "sign turns at E_F + (eV)"]
 _TERMS = {("wind", ""): "Z_wind", ("direct", "dft"): "Z_direct", ("total", "dft"): "Z*",
           ("total", "nominal"): "Z* (model: ion charge)", ("total", "drude"): "Z* (model: Drude)"}
@@ -22,7 +23,8 @@ def cells(found: Sequence[Finding]) -> list[list[str]]:
         if f.probability_low != f.probability_high:
             chance = f"{chance} to {_chance(f.probability_high)}"
         diameter = "any" if f.term == "direct" else "bulk" if f.diameter_nm is None else f"{f.diameter_nm:g}"
-        table.append([f"{f.metal}({f.facet}) {f.hop}", f.observed, f"{f.temperature_K:g}", diameter,
+        current = "along the hop" if f.site == HOP_AVERAGE else f"along {f.site.removeprefix(DRIFT)}"
+        table.append([f"{f.metal}({f.facet}) {f.hop}", current, f.observed, f"{f.temperature_K:g}", diameter,
                       _TERMS[f.term, f.direct_model], value, chance, f.verdict, f.largest_part, _turning(f)])
     return table
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from .best import best_rows
+from .best import best_drifts, best_rows
 from .database import STANDINGS, Condition, Database, Operator
 from .errors import InputError
 from .evaluate import (
@@ -105,7 +105,8 @@ class Question:
     Parameters
     ----------
     temperatures_K : none: those of a condition temperature_K=..., or 300 K
-    which : "current" rows, "all" (superseded and failed ones too), or the "best" of each hop, joined
+    which : "current" rows, "all" (superseded and failed ones too), the "best" of each hop, joined, or the best of each "drift"
+        along a direction of a surface
     literature : published values as well, those that were seen at their source; unverified ones only where a condition
         on status or standing names them
     direct_model : direct part of Z*, one of `emforce.evaluate.DIRECT_MODELS`
@@ -116,7 +117,7 @@ class Question:
     """
 
     temperatures_K: tuple[float, ...] = ()
-    which: Literal["current", "all", "best"] = "current"
+    which: Literal["current", "all", "best", "drift"] = "current"
     literature: bool = False
     direct_model: str = "dft"
     wire: Wire | None = None
@@ -187,10 +188,13 @@ def _temperatures(asked: Question, conditions: Sequence[Condition]) -> tuple[flo
 
 def _stored(database: Database, conditions: Sequence[Condition], asked: Question) -> tuple[list[Document], list[Condition]]:
     """Stored rows, and the conditions that are still to be met once they are evaluated."""
-    early = [c for c in conditions if c.key.stored and (asked.which != "best" or c.key.role == "identity")]
+    joined = asked.which in ("best", "drift")
+    early = [c for c in conditions if c.key.stored and (not joined or c.key.role == "identity")]
     later = [c for c in conditions if c not in early]
     named = {str(v) for c in conditions if c.key.name in ("status", "standing") and c.operator == "=" for v in c.values}
     wanted = {"current"} | (named & set(STANDINGS)) | ({"literature"} if asked.literature else set())
+    if asked.which == "drift":
+        return best_drifts(database.rows(early, details=asked.details)), later
     if asked.which == "best":
         if any(c.key.name == "site" for c in early):
             raise InputError("site", "a condition", "none with --best, which joins what is stored for the hop as a whole")

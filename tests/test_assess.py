@@ -47,6 +47,39 @@ def assess(wind: dict[str, Any], misplacement: float = 0.1, **changes: Any) -> l
                          [misplacement, misplacement])
 
 
+def across(wind: dict[str, Any], ratio: float, weight: float, rotations: np.ndarray = IDENTITY) -> list[Any]:
+    """Values of the drift, every m with a component across the hop that is `ratio` of that along it."""
+    def with_field_across(entry: Any) -> Any:
+        if isinstance(entry, list) and len(entry) == 3 and entry[1] == [None] * 3:
+            return [[entry[0][0], ratio * entry[0][0], 0.0], *entry[1:]]
+        return [with_field_across(one) for one in entry] if isinstance(entry, list) else entry
+
+    wind = wind | {"embeddings": [one | {"m": with_field_across(one["m"])} for one in wind["embeddings"]]}
+    wind["wide"] = wind["wide"] | {"m": with_field_across(wind["wide"]["m"])}
+    return assess_images(wind, BULK, load_settings("quick"), [(0,), (0,)], [rotations] * 2, [False, True], [0.1, 0.1], weight)
+
+
+@pytest.mark.parametrize(("ratio", "weight"), [(0.5, 1.4), (0.5, -2.0), (-0.3, 0.7)])
+def test_drift_takes_the_field_across_the_hop_with_its_weight(ratio: float, weight: float) -> None:
+    wind = finished(-50.0, sigma=3.0, radius=-2.0, thick=5.0, slope=40.0)
+    share = 1 + ratio * weight
+    for hop, drift in zip(across(wind, ratio, 0.0), across(wind, ratio, weight), strict=True):
+        assert drift.k == pytest.approx(share * hop.k, abs=1e-12)
+        assert drift.k_of_energy == pytest.approx(share * hop.k_of_energy, abs=1e-12)
+        for name in ("fermi_energy", "smearing", "region", "layers", "mesh"):
+            assert drift.parts[name] == pytest.approx(abs(share) * hop.parts[name], abs=1e-12), name
+        # two terms that cancel do not make the error of either smaller
+        assert drift.parts["basis"] == pytest.approx((1 + abs(ratio * weight)) * hop.parts["basis"])
+        assert drift.parts["geometry"] == pytest.approx(math.hypot(1, weight) * hop.parts["geometry"])
+
+
+def test_where_a_mirror_plane_holds_the_hop_drift_is_that_of_the_hop() -> None:
+    plane = np.array([np.eye(3), np.diag([1.0, -1.0, 1.0])])
+    for hop, drift in zip(across(finished(-50.0), 0.5, 0.0, plane), across(finished(-50.0), 0.5, 1.4, plane), strict=True):
+        assert drift.k == pytest.approx(hop.k)
+        assert drift.asymmetry == pytest.approx(abs(1.4 * 0.5 * hop.k))  # what the calculation broke is said
+
+
 def test_value_is_m_omega_over_n_in_uohm_cm() -> None:
     first, second = assess(finished(-50.0))
     assert first.k == pytest.approx(-50.0)

@@ -14,10 +14,12 @@ from pathlib import Path
 import export_rows
 import numpy as np
 import pytest
+import synthetic
 import yaml
 from export_rows import KINETICS, Z_DIRECT, B, K, export
 from scipy import constants as c
 
+from emforce.database import Database
 from emforce.materials import material
 from emforce.models.lattice import surface_lattice
 from emforce.models.walkers import exact_drift_velocity, walk
@@ -163,6 +165,30 @@ def test_onsager_drift_is_d_force_over_kt(capsys, db, filters):
         assert drift(data, calculator, field) == pytest.approx(expected, rel=1e-6, abs=1e-9 * np.abs(expected).max())
     # along the field for atoms with Z > 0
     assert np.sign(drift(data, calculator, WEAK * np.eye(crys.dim)[0])[0]) == np.sign(sense * z)
+
+
+def test_onsager_drift_on_bcc_110_is_that_of_the_rows_for_its_directions(capsys, tmp_path):
+    """v = D Z E/k_BT with onsager's own D, Z the tensor whose components are the stored drifts along [001] and [1-10]."""
+    path = export_rows.write(tmp_path / "emforce.db")
+    k = {"[001]": 20.0, "[1-10]": 60.0}  # along the hop: a third of the first and two thirds of the second
+    with Database(path) as database:
+        for direction, value in k.items():
+            database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
+                                          hop_vector_angstrom=np.array([2.757, 0.0, 0.0]), k_wind_uohm_cm=value))
+    command = f"metal=W facet=110 -T 600 --to onsager --direct-model none {KINETIC}"
+    data, _, calculator = read_onsager(export(capsys, path, command))
+    cell = np.array(data["crystal"]["lattice"])
+    rho = material("W").rho_uohm_cm(T)
+    D = calculator.diffusivity(*thermodynamics(data))
+    for vector, value in ((cell[0] - cell[1], k["[001]"]), (cell[0] + cell[1], k["[1-10]"])):
+        field = WEAK * vector / np.linalg.norm(vector)
+        velocity = drift(data, calculator, field)
+        assert velocity == pytest.approx(D @ (value / rho * field) / data["kT_eV"], rel=1e-6, abs=1e-9 * np.abs(velocity).max())
+    first = np.array(data["WorkPerField"][0][0])
+    assert first @ cell[0] / (cell[0] @ cell[0]) == pytest.approx((20.0 / 3 + 2 * 60.0 / 3) / rho)
+    # a stated Z* is a scalar, whatever is stored
+    stated = export(capsys, path, "metal=W facet=110 -T 600 --to onsager --set z_star=7 --source 'a test' " + KINETIC)
+    assert read_onsager(stated)[0]["WorkPerField"][0][0] == pytest.approx([7 * 2.757, 0.0])
 
 
 @pytest.mark.parametrize(("filters", "cutoff", "share"), [

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import synthetic
 
@@ -206,6 +207,32 @@ def test_hops_of_one_campaign_keep_to_themselves(tmp_path: Path) -> None:
         stored = add_with_variations(database, [*first, *other])
     assert stored[3].k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(30.0 - 25.0)
     assert all("functional" not in row.k_wind_sigma_parts_uohm_cm for row in stored[4:])
+
+
+def test_a_drift_is_compared_on_the_points_that_both_have() -> None:
+    """The drift of a point is its force along the hop by fields along and across it, with the weights of the direction."""
+    weights = [1.0, -1.5]
+
+    def rows(preset: str, tensors: dict[float, tuple[float, float]], drift: float) -> list[Record]:
+        found = []
+        for fraction, (along, across) in tensors.items():
+            tensor = np.full((3, 3), math.nan)
+            tensor[0] = along, across, 0.0
+            found.append(hop(preset=preset, site=f"s={fraction}", fraction=fraction, k_wind_uohm_cm=along,
+                             k_tensor_uohm_cm=tensor))
+        origin = synthetic.provenance(drift={"direction": "[001]", "weights": weights})
+        return [*found, hop(preset=preset, site="drift [001]", k_wind_uohm_cm=drift, provenance=origin)]
+
+    own = rows("quick", {0.0: (10.0, 4.0), 0.25: (70.0, 9.0), 0.5: (50.0, 2.0)}, 33.0)
+    other = rows(LDA, {0.0: (6.0, 4.0), 0.5: (44.0, 8.0)}, 16.0)
+    found = with_variations(own[-1], [*own, *other])
+    (entry,) = found.provenance["varied"]["functional"]
+    assert entry["points"] == [0.0, 0.5]
+    assert entry["own_k_wind_uohm_cm"] == pytest.approx((10.0 - 6.0 + 50.0 - 3.0) / 2)
+    assert entry["k_wind_uohm_cm"] == pytest.approx((6.0 - 6.0 + 44.0 - 12.0) / 2)
+    assert entry["z_direct"] is None  # no response to the field across
+    assert found.k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(25.5 - 16.0)
+    assert "functional" not in found.z_direct_sigma_parts
 
 
 def test_points_that_do_not_reach_the_end_measure_nothing() -> None:

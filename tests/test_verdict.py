@@ -8,14 +8,16 @@ import json
 import math
 
 import pytest
+import synthetic
 import wire_rows
 
 from emforce import cli
-from emforce.best import best_rows
+from emforce.best import best_drifts, best_rows
 from emforce.database import Database
 from emforce.errors import InputError
 from emforce.models.verdict import DECIDED, _turns, findings
 from emforce.models.verdict_plot import headline_figure
+from emforce.models.verdict_text import cells
 from emforce.wire_analysis import WireQuestion
 
 ASKED = WireQuestion(temperatures_K=(300.0,), diameters_nm=(10.0, 3.0))
@@ -45,6 +47,21 @@ def test_probability_is_that_of_the_observed_sign(db):
         assert (f.low, f.high) == pytest.approx((f.value - f.sigma, f.value + f.sigma))
         chance = f.probability_low
         assert f.verdict == ("as observed" if chance >= DECIDED else "against" if chance <= 1 - DECIDED else "undecided")
+
+
+def test_drift_along_each_direction_stands_behind_its_hop(db):
+    with Database(db) as database:
+        for direction, k in (("[001]", -20.0), ("[1-10]", 80.0)):
+            database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
+                                          k_wind_uohm_cm=k))
+        rows = database.rows([])
+        hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
+    found = findings(best_rows(rows)[::-1] + best_drifts(rows), hosts, ASKED)[0]
+    assert list(dict.fromkeys((f.metal, f.site) for f in found)) == [
+        ("W", "hop average"), ("W", "drift [001]"), ("W", "drift [1-10]"), ("Cu", "hop average")]
+    wind = {f.site: f for f in found if f.metal == "W" and f.term == "wind" and f.diameter_nm is None}
+    assert wind["drift [001]"].probability_low < 0.5 < wind["drift [1-10]"].probability_low
+    assert cells([wind["drift [1-10]"]])[1][1] == "along [1-10]" and cells([wind["hop average"]])[1][1] == "along the hop"
 
 
 def test_total_is_direct_and_wind_at_every_diameter(db):

@@ -69,6 +69,8 @@ def register(add: AddCommand) -> None:
                        help="superseded and failed rows as well, marked")
     which.add_argument("--best", action="store_const", const="best", dest="which",
                        help="one row per hop: each group of values from the record that is best for it (docs/database.md)")
+    which.add_argument("--drift", action="store_const", const="drift", dest="which",
+                       help="the same for the drift along each direction of a surface on which it differs: bcc(110)")
     query.add_argument("--literature", action="store_true", help="published values beside ours, with their source")
     add_direct_model(query)
     add_wire(query)

@@ -2,15 +2,17 @@
 
     Gamma(d) = nu0 exp(-(E_m - w/2)/k_BT),   w = e <Z> E.d of the atom,   Gamma(-d) = nu0 exp(-(E_m + w/2)/k_BT)
 
-<Z> is the number of the hop as a whole, taken for every direction. An adatom is the atom itself. A vacancy that jumps by d moves
-an atom by -d, so its work is -e <Z> E.d. Lattices: `emforce.models.lattice` for surfaces, x along the first hop; the nearest
-neighbours of fcc or bcc in the bulk, cubic axes.
+<Z> is the number of the hop as a whole, taken for every direction. On bcc(110), where rows of the drift along [001] and [1-10]
+are stored, it is a tensor with these axes: w = e d.Z.E is then the work of the force along each hop by fields along and across it
+(`emforce.physics.drift`). An adatom is the atom itself. A vacancy that jumps by d moves an atom by -d, so its work is -e <Z> E.d.
+Lattices: `emforce.models.lattice` for surfaces, x along the first hop; the nearest neighbours of fcc or bcc in the bulk, cubic
+axes.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -21,6 +23,7 @@ from ..materials import material
 from ..models.lattice import lattice_of
 from ..models.parameters import K_BOLTZMANN_eV
 from ..query import select
+from ..record import DRIFT, HOP_AVERAGE
 from .parameters import Content, Number, Parameters, comments, preface
 
 Floats = NDArray[np.float64]
@@ -45,9 +48,10 @@ class Jumps:
     vectors: Floats
     sense: int
 
-    def work_per_field(self, z: float) -> Floats:
-        """(jumps, n) w = this . E in eV, with E in V/Angstrom."""
-        return np.asarray(self.sense * z * self.vectors + 0.0)  # + 0.0: no minus zero
+    def work_per_field(self, z: float | Floats) -> Floats:
+        """(jumps, n) w = this . E in eV, with E in V/Angstrom; `z` a number or a symmetric (n, n) tensor."""
+        tensor = z * np.eye(len(self.cell)) if np.ndim(z) == 0 else np.asarray(z)
+        return np.asarray(self.sense * self.vectors @ tensor + 0.0)  # + 0.0: no minus zero
 
 
 def jumps_of(p: Parameters) -> Jumps:
@@ -103,8 +107,26 @@ def _kinetics(p: Parameters, consumer: str) -> _Kinetics:
     return found
 
 
-def _remarks(p: Parameters, jumps: Jumps) -> list[str]:
-    lines = ["<Z> of the hop as a whole is taken for every direction and for both halves of the hop"]
+def _valence(content: Content, p: Parameters, scalar: Number) -> tuple[float | Floats, list[str]]:
+    """Z of the work: a tensor where the drift along two directions of the surface is stored, and a remark on it."""
+    row = p.row
+    whole = "<Z> of the hop as a whole is taken for every direction and for both halves of the hop"
+    if row["defect"] != "adatom" or row["site"] != HOP_AVERAGE or "z_star" in p.stated:
+        return scalar.value, [whole]
+    directions = lattice_of(material(p.metal).structure, str(row["facet"]), 1.0).directions
+    filters = [f"{name}={row[name]}" for name in ("metal", "facet", "defect", "hop", "species")]
+    question = replace(content.request.question, which="drift", sort="", details=False)
+    drifts = {str(each["site"]).removeprefix(DRIFT): each for each in select(content.database, filters, question).rows}
+    if not directions or any(drifts.get(name, {}).get("z_star") is None for name in directions):
+        return scalar.value, [whole]
+    tensor = sum((drifts[name]["z_star"] * np.outer(unit, unit) for name, unit in directions.items()), np.zeros((2, 2)))
+    words = ", ".join(f"Z along {name} = {drifts[name]['z_star']!r} ± {drifts[name]['z_star_sigma']!r} (x {unit[0]:.6f}, y "
+                      f"{unit[1]:.6f}), preset {drifts[name]['preset']}" for name, unit in directions.items())
+    return tensor, [f"work = d . Z . E with Z a tensor of the surface, both halves of the hop alike: {words}"]
+
+
+def _remarks(jumps: Jumps) -> list[str]:
+    lines = []
     if jumps.sense < 0:
         lines.append("vectors are jumps of the vacancy; the atom goes the other way, so the work is -e <Z> E.d")
     if len(jumps.sites) > 1:
@@ -129,12 +151,13 @@ def to_kmc(content: Content) -> str:
         p.missing.append("--current-MA-cm2")
     p.check("a KMC table")
     field = _field(jumps, rho.value, content.request.current_MA_cm2 or 0.0)
-    per_field = jumps.work_per_field(kinetics.z.value)
+    z, remark = _valence(content, p, kinetics.z)
+    per_field = jumps.work_per_field(z)
     remarks = [
         f"field E = rho j = {field.tolist()} V/Å from j = {content.request.current_MA_cm2!r} MA/cm²",
         "units are in the names; work_eV = work_per_field . E (with e = 1, E in V/Å); rate_forward is that of the jump, "
         "rate_reverse that of its reverse, nu0 exp(-(E_m ∓ work/2)/k_BT)",
-        *_remarks(p, jumps), *_site_remarks(content),
+        *remark, *_remarks(jumps), *_site_remarks(content),
     ]  # fmt: skip
     lines = comments(preface(content, p.taken, remarks), "#", plain=False)
     lines.append(",".join(_COLUMNS))
@@ -175,7 +198,8 @@ def to_onsager(content: Content) -> str:
     """
     p = content.parameters()
     jumps, kinetics = jumps_of(p), _kinetics(p, "onsager")
-    per_field = jumps.work_per_field(kinetics.z.value)
+    z, remark = _valence(content, p, kinetics.z)
+    per_field = jumps.work_per_field(z)
     remarks = [
         "units: lengths Å, Prefactor and PrefactorT THz, energies eV (divide by kT_eV for onsager), diffusivities Å² THz = "
         "1e-8 m²/s",
@@ -183,7 +207,7 @@ def to_onsager(content: Content) -> str:
         "exp(w/(2 kT_eV))",
         "load with yaml.load(text, Loader=yaml.FullLoader) after import onsager.crystal; a vacancy without solute is an "
         "Interstitial there",
-        *_remarks(p, jumps),
+        *remark, *_remarks(jumps),
     ]  # fmt: skip
     lines = comments(preface(content, p.taken, remarks), "#", plain=False)
     lines += ["crystal:", "  lattice_constant: 1.0", f"  lattice: {_array(jumps.cell)}",

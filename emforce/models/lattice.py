@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -46,6 +46,7 @@ class SurfaceLattice:
     to_kind : (kinds, hops) kind of the site reached
     shifts : (kinds, hops, 2) cell of the site reached
     bonds : the first so many hops lead to neighbours, to which an atom has bonds
+    directions : name of a crystal direction and unit vector, where the drift differs between them (`emforce.drift`)
     """
 
     name: str
@@ -54,6 +55,7 @@ class SurfaceLattice:
     to_kind: Integers
     shifts: Integers
     bonds: int
+    directions: Mapping[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("cell", "hops", "to_kind", "shifts"):
@@ -110,7 +112,9 @@ def _rectangular_cell(d: float) -> Floats:
 
 
 def _rectangular(d: float) -> SurfaceLattice:
-    return _one_kind("bcc(110)", _rectangular_cell(d), _FOUR, 4)
+    cell = _rectangular_cell(d)
+    names = {"[001]": cell[0] - cell[1], "[1-10]": cell[0] + cell[1]}
+    return replace(_one_kind("bcc(110)", cell, _FOUR, 4), directions={n: v / np.linalg.norm(v) for n, v in names.items()})
 
 
 def _rectangular_layer(d: float) -> SurfaceLattice:

@@ -15,8 +15,8 @@ from .errors import InputError
 from .keys import Group
 from .settings import load_settings, preset_fields, preset_label, presets, settings_of
 
-#: fields by which a calculation converges: 1 where a larger value does (of several numbers none may be smaller, of words the later
-#: of `_WORDS` is larger), -1 where a smaller one does
+#: fields by which a calculation converges: 1 where a larger value does (of several numbers none may be smaller, of words the
+#: later of `_WORDS` is larger), -1 where a smaller one does
 FINER: Mapping[str, int] = {
     "structure.slab_size": 1, "structure.bulk_size": 1, "structure.primitive_size": 1, "structure.layers": 1,
     "structure.thick_layers": 1, "structure.vacuum_A": 1,

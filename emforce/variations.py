@@ -5,9 +5,11 @@
 stores rows of their own. They also measure what the functional leaves open in the rows without that change: those get the
 part `functional`, sigma = |K(LDA) - K|, and likewise for Z_direct. Only one field of `PARTS` may differ, everything else of
 the preset's label, the method, and whether the structures were relaxed are the same; of several such rows the largest change
-counts. Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over
-the points that both have are compared. It does not matter which of the rows was computed first. Of two supercells or two bases
-either measures the part of the other.
+counts. It does not matter which of the rows was computed first. Of two supercells or two bases either measures the part of the
+other.
+
+Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over the points
+that both have are compared; so is a drift with rows that have the points but no drift of their own.
 
 A part that a row lacks is lent to it by a row that it converges further, or that is in another basis: that of quick
 (structure.thick_layers=(16, 12)) gets the functional from quick and quick (dft.functional=LDA). No sigma is to be smaller than
@@ -74,7 +76,8 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
         return record
     same_hop = [other for other in others if all(getattr(record, name) == getattr(other, name) for name in _SAME_HOP)]
     latest = {other.preset: other for other in same_hop if other.site == record.site}
-    found = _measured(record, latest.values(), same_hop)
+    averages = {other.preset: other for other in same_hop if _is_drift(record) and other.site == HOP_AVERAGE}
+    found = _measured(record, (averages | latest).values(), same_hop)
     lent: dict[str, list[dict[str, Any]]] = {}
     for lender in latest.values():
         if _lends(lender, record):
@@ -124,15 +127,18 @@ def _lends(lender: Record, record: Record) -> bool:
 def _comparable(record: Record, other: Record) -> bool:
     """Whether both are of one site and both, or neither, relaxed, and the other is served."""
     relaxed = [one.provenance.get("geometry") == UNRELAXED for one in (record, other)]
-    return other.site == record.site and other.status == "ok" and relaxed[0] == relaxed[1]
+    same = other.site == record.site or (_is_drift(record) and other.site == HOP_AVERAGE)
+    return same and other.status == "ok" and relaxed[0] == relaxed[1]
 
 
 def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict[str, Any]:
     """Values of another row to compare with, None where it has none; see `with_variations`."""
     names = [name for name, _, _ in _QUANTITIES]
     points, theirs = _points(record, same_hop), _points(other, same_hop)
-    if not points or not theirs or points.keys() == theirs.keys():
+    if other.site == record.site and (not points or not theirs or points.keys() == theirs.keys()):
         return {name: none_for_nan(getattr(other, name)) for name in names}
+    if not points or not theirs:
+        return dict.fromkeys(names)
     shared = sorted(points.keys() & theirs.keys())
     symmetric = max(points) < 1 - 1e-6
     found: dict[str, Any] = {"points": shared}
@@ -147,6 +153,10 @@ def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict
     return found
 
 
+def _is_drift(record: Record) -> bool:
+    return record.site.startswith(DRIFT)
+
+
 def _at_point(point: Record, name: str, weights: Sequence[float]) -> float:
     """Value of a point that a hop average, or a drift with these weights of the field along and across the hop, rests on."""
     if not weights:
@@ -157,7 +167,7 @@ def _at_point(point: Record, name: str, weights: Sequence[float]) -> float:
 
 def _points(average: Record, same_hop: Iterable[Record]) -> dict[float, Record]:
     """Rows of the points that a hop average or a drift rests on, by fraction; none for a row that is no average."""
-    if average.site != HOP_AVERAGE and not average.site.startswith(DRIFT):
+    if average.site != HOP_AVERAGE and not _is_drift(average):
         return {}
     return {round(row.fraction, 6): row for row in same_hop if row.preset == average.preset
             and row.status == "ok" and not math.isnan(row.fraction)}

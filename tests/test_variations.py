@@ -233,6 +233,11 @@ def test_a_drift_is_compared_on_the_points_that_both_have() -> None:
     assert entry["z_direct"] is None  # no response to the field across
     assert found.k_wind_sigma_parts_uohm_cm["functional"] == pytest.approx(25.5 - 16.0)
     assert "functional" not in found.z_direct_sigma_parts
+    # rows of before the drift: their points are enough, and none of the hop's own numbers is taken for the drift's
+    older = [*other[:-1], hop(preset=LDA, k_wind_uohm_cm=25.0)]
+    assert with_variations(own[-1], [*own, *older]).k_wind_sigma_parts_uohm_cm == found.k_wind_sigma_parts_uohm_cm
+    alone = with_variations(own[-1], [*own, older[-1]])
+    assert "functional" not in alone.k_wind_sigma_parts_uohm_cm
 
 
 def test_points_that_do_not_reach_the_end_measure_nothing() -> None:

@@ -8,8 +8,8 @@ the preset's label, the method, and whether the structures were relaxed are the 
 counts. It does not matter which of the rows was computed first. Of two supercells or two bases either measures the part of the
 other.
 
-Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over the points
-that both have are compared; so is a drift with rows that have the points but no drift of their own.
+Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over the
+points that both have are compared; so is a drift with rows that have the points but no drift of their own.
 
 A part that a row lacks is lent to it by a row that it converges further, or that is in another basis: that of quick
 (structure.thick_layers=(16, 12)) gets the functional from quick and quick (dft.functional=LDA). No sigma is to be smaller than

@@ -15,6 +15,7 @@ from emforce import cli
 from emforce.best import best_drifts, best_rows
 from emforce.database import Database
 from emforce.errors import InputError
+from emforce.materials import material
 from emforce.models.verdict import DECIDED, _turns, findings
 from emforce.models.verdict_plot import headline_figure
 from emforce.models.verdict_text import cells
@@ -162,6 +163,21 @@ def test_headline_shows_every_hop_and_its_values(db):
     assert drawn(direct) == pytest.approx(sorted(found[m, "direct", None] for m in ("Cu", "W")))
     for axis, diameter in ((bulk, None), (wire, 3.0)):
         assert drawn(axis) == pytest.approx(sorted(found[m, t, diameter] for m in ("Cu", "W") for t in ("wind", "total")))
+
+
+def test_headline_has_a_column_for_each_direction_of_drift(db):
+    with Database(db) as database:
+        for direction, k in (("[001]", -20.0), ("[1-10]", 80.0)):
+            database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
+                                          k_wind_uohm_cm=k))
+        rows = database.rows([])
+        hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
+    bulk = headline_figure(best_rows(rows) + best_drifts(rows), hosts, 300.0).axes[1]
+    assert [tick.get_text().split("\n")[-1] for tick in bulk.get_xticklabels()] == [
+        "Cu(100)", "along hop", "$[001]$", r"$[1\bar{1}0]$"]
+    wind = [float(line.get_ydata()[0]) for line in bulk.lines if line.get_marker() == "o"]
+    rho = material("W").rho_uohm_cm(300.0)
+    assert {round(value, 6) for value in (-20.0 / rho, 80.0 / rho)} <= {round(value, 6) for value in wind}
 
 
 def test_headline_says_what_is_missing(capsys, tmp_path):

@@ -184,10 +184,11 @@ class _Drawing:
             at = self.kelvins[0], self.models
             return [screening_plot.figure_of(kind, self.rows, self.published, self.hosts, at)]
         if kind == "headline":
-            from ..best import best_rows
+            from ..best import best_drifts, best_rows
             from ..models import verdict_plot
 
-            return [(verdict_plot.headline_figure(best_rows(self.rows), self.hosts, self.kelvins[0]), verdict_plot.STEM)]
+            shown = best_rows(self.rows) + best_drifts(self.rows)
+            return [(verdict_plot.headline_figure(shown, self.hosts, self.kelvins[0]), verdict_plot.STEM)]
         if kind in heat_plot.KINDS:
             return [(heat_plot.terms_figure(self.rows), heat_plot.KINDS[kind])]
         if kind in uncertainty_plot.KINDS:

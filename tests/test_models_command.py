@@ -55,6 +55,22 @@ def test_surface(db, tmp_path, capsys):
     assert {row["metal"] for row in table(tmp_path / "model-surface.csv")} == {"Cu", "W"}
 
 
+def test_kmc_takes_the_tensor_of_the_drifts(tmp_path, capsys):
+    path = tmp_path / "emforce.db"
+    with Database(path, create=True) as database:
+        for site, k in (("hop average", 47.0), ("drift [001]", 21.0), ("drift [1-10]", 60.0)):
+            database.add(synthetic.record(metal="W", facet="110", species="W", site=site, fraction=math.nan, k_wind_uohm_cm=k))
+    assert run(path, tmp_path, "kmc", "--events", "400") == 0
+    out = capsys.readouterr().out
+    assert "Z* along [001]" in out and "Z* along [1-10]" in out
+    (row,) = table(tmp_path / "model-kmc.csv")
+    w = float(row["work_kT"])  # the first hop sees 47, the other 60 (2/3) - 21 (1/3) = 33 per unit
+    expected = math.sinh(w / 2) * 2 + math.sinh(w / 2 * (60.0 * 2 / 3 - 21.0 / 3) / 47.0) * 2 / 3
+    assert float(row["adatom_exact_hops_gamma0"]) == pytest.approx(expected, rel=1e-6)
+    assert run(path, tmp_path, "kmc", "--events", "400", "--set", "z_star=5") == 0
+    assert "Z* along" not in capsys.readouterr().out
+
+
 def test_kmc(db, tmp_path, capsys):
     assert run(db, tmp_path, "kmc", "--events", "400") == 0
     out = capsys.readouterr().out

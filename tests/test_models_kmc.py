@@ -93,6 +93,25 @@ def test_closed_forms_of_the_drift():
     assert long @ axes[0] == pytest.approx(np.linalg.norm(long) * np.linalg.norm(axes[0]))
 
 
+def test_a_tensor_drifts_along_its_axes_with_its_components():
+    """Einstein along each crystal direction: v = D Z E/k_BT, D twice as large along [1-10]."""
+    lattice = surface_lattice("bcc(110)", 2.5)
+    values = {"[001]": -3.0, "[1-10]": 6.0}
+    whole = lattice.tensor(values)
+    assert whole[0, 0] == pytest.approx(-3.0 / 3 + 2 * 6.0 / 3)  # along the hop
+    tensor, work = whole / whole[0, 0], 1e-4
+    mean = walkers.exact_diffusion_coefficient(lattice)
+    for name, share in (("[001]", 2 / 3), ("[1-10]", 4 / 3)):
+        x, y = lattice.directions[name]
+        v = walkers.exact_drift_velocity(lattice, lattice.bias(work, math.degrees(math.atan2(y, x)), tensor))
+        expected = share * mean * work / 2.5 * values[name] / whole[0, 0] * lattice.directions[name]
+        assert v == pytest.approx(expected, rel=1e-6, abs=1e-9 * np.linalg.norm(v))
+    assert lattice.bias(0.4, tensor=np.eye(2)) == pytest.approx(lattice.bias(0.4))
+    for wrong, where in ((values | {"[111]": 1.0}, lattice), (values, surface_lattice("fcc(100)", 2.5))):
+        with pytest.raises(InputError, match="directions"):
+            where.tensor(wrong)
+
+
 def test_two_kinds_of_sites_with_different_barriers():
     lattice = surface_lattice("fcc(111)", 1.5)
     rates = lattice.bias(0.7) * np.array([[1.0], [4.0]])  # hcp sites are left four times as fast

@@ -12,7 +12,7 @@ axes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -22,8 +22,8 @@ from ..errors import InputError
 from ..materials import material
 from ..models.lattice import lattice_of
 from ..models.parameters import K_BOLTZMANN_eV
-from ..query import select
-from ..record import DRIFT, HOP_AVERAGE
+from ..query import drifts, select
+from ..record import HOP_AVERAGE
 from .parameters import Content, Number, Parameters, comments, preface
 
 Floats = NDArray[np.float64]
@@ -113,15 +113,13 @@ def _valence(content: Content, p: Parameters, scalar: Number) -> tuple[float | F
     whole = "<Z> of the hop as a whole is taken for every direction and for both halves of the hop"
     if row["defect"] != "adatom" or row["site"] != HOP_AVERAGE or "z_star" in p.stated:
         return scalar.value, [whole]
-    directions = lattice_of(material(p.metal).structure, str(row["facet"]), 1.0).directions
-    filters = [f"{name}={row[name]}" for name in ("metal", "facet", "defect", "hop", "species")]
-    question = replace(content.request.question, which="drift", sort="", details=False)
-    drifts = {str(each["site"]).removeprefix(DRIFT): each for each in select(content.database, filters, question).rows}
-    if not directions or any(drifts.get(name, {}).get("z_star") is None for name in directions):
+    lattice = lattice_of(material(p.metal).structure, str(row["facet"]), 1.0)
+    found = drifts(content.database, row, content.request.question)
+    if not lattice.directions or found.keys() != lattice.directions.keys():
         return scalar.value, [whole]
-    tensor = sum((drifts[name]["z_star"] * np.outer(unit, unit) for name, unit in directions.items()), np.zeros((2, 2)))
-    words = ", ".join(f"Z along {name} = {drifts[name]['z_star']!r} ± {drifts[name]['z_star_sigma']!r} (x {unit[0]:.6f}, y "
-                      f"{unit[1]:.6f}), preset {drifts[name]['preset']}" for name, unit in directions.items())
+    tensor = lattice.tensor({name: z for name, (z, _, _) in found.items()})
+    words = ", ".join(f"Z along {name} = {found[name][0]!r} ± {found[name][1]!r} (x {unit[0]:.6f}, y {unit[1]:.6f}), preset "
+                      f"{found[name][2]}" for name, unit in lattice.directions.items())
     return tensor, [f"work = d . Z . E with Z a tensor of the surface, both halves of the hop alike: {words}"]
 
 

@@ -104,10 +104,11 @@ def kmc_figure(runs: Sequence[MetalRun]) -> Figure:
         shown: set[str] = set()
         for n, run in enumerate(runs):
             colour, marker = _COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)]
-            d, name = run.lattice.hop_length, run.lattice.name
+            d = run.lattice.hop_length
+            name = run.lattice.name if run.tensor is None else f"{run.lattice.name}, tensor of {run.parameters.metal}"
             if name not in shown:
-                exact = [walkers.exact_drift_velocity(run.lattice, run.lattice.bias(w))[0] / d for w in bias]
-                left.plot(bias, exact, color="0.3", linewidth=1.0, linestyle=("-", "--", ":")[len(shown) % 3], label=name)
+                exact = [walkers.exact_drift_velocity(run.lattice, run.lattice.bias(w, tensor=run.tensor))[0] / d for w in bias]
+                left.plot(bias, exact, color="0.3", linewidth=1.0, linestyle=("-", "--", ":", "-.")[len(shown) % 4], label=name)
                 shown.add(name)
             v, sigma = run.walk.drift_velocity()
             left.errorbar(run.work_kT, v[0] / d, yerr=sigma[0] / d, color=colour, marker=marker, linestyle="none", markersize=5,

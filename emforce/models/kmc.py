@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import InputError
 from ..materials import material
-from .lattice import SurfaceLattice, lattice_of, layer_lattice
+from .lattice import Floats, SurfaceLattice, lattice_of, layer_lattice
 from .parameters import HopParameters
 from .terrace import Bonds, Drift, LatticeGas, Torus, drift
 from .walkers import Walk, exact_drift_velocity, walk
@@ -49,6 +49,7 @@ class MetalRun:
     lattice : of the adatoms
     walk : adatoms; times in 1/Gamma0
     drift : the island
+    tensor : Z in units of its component along the first hop; None: isotropic
     """
 
     parameters: HopParameters
@@ -57,6 +58,7 @@ class MetalRun:
     lattice: SurfaceLattice
     walk: Walk
     drift: Drift
+    tensor: Floats | None = None
 
     def summary(self) -> dict[str, float]:
         """Velocities along the field in hops × Gamma0 with standard errors, and the closed form."""
@@ -64,7 +66,7 @@ class MetalRun:
         v, sigma = self.walk.drift_velocity()
         mass, mass_sigma = self.drift.mass_velocity(x)
         step, step_sigma = self.drift.step_velocity()
-        exact = float(exact_drift_velocity(self.lattice, self.lattice.bias(self.work_kT))[0])
+        exact = float(exact_drift_velocity(self.lattice, self.lattice.bias(self.work_kT, tensor=self.tensor))[0])
         return {"adatom": v[0] / d, "adatom_sigma": sigma[0] / d, "adatom_exact": exact / d, "mass": mass / d,
                 "mass_sigma": mass_sigma / d, "steps": step / d, "steps_sigma": step_sigma / d}
 
@@ -79,17 +81,25 @@ def current_for_bias(parameters: Sequence[HopParameters], largest_kT: float) -> 
     return largest_kT / unit
 
 
-def run_metal(parameters: HopParameters, current_density_MA_cm2: float, settings: Settings) -> MetalRun:
-    """Adatoms and an island under a current along the first hop; the same <Z> for all hops.
+def run_metal(
+    parameters: HopParameters, current_density_MA_cm2: float, settings: Settings, drifts: Mapping[str, float] | None = None
+) -> MetalRun:
+    """Adatoms and an island under a current along the first hop.
 
-    An adatom's hop may be half of a hop of the layer (fcc(111)): the work is then that of the longer hop.
+    Z is the same number for all hops, or with `drifts`, its values along the `directions` of the lattice, a tensor. An adatom's
+    hop may be half of a hop of the layer (fcc(111)): the work is then that of the longer hop.
     """
     lattice = lattice_of(material(parameters.metal).structure, parameters.facet, parameters.hop_angstrom)
     work = parameters.work_eV(current_density_MA_cm2) / parameters.kT_eV
-    adatoms = walk(lattice, lattice.bias(work), settings.walkers, settings.hops, settings.seed)
+    tensor = None
+    if drifts:
+        whole = lattice.tensor(drifts)
+        tensor = whole / whole[0, 0]
+        work *= float(whole[0, 0]) / parameters.z_star
+    adatoms = walk(lattice, lattice.bias(work, tensor=tensor), settings.walkers, settings.hops, settings.seed)
     layer = layer_lattice(lattice)
     torus = Torus.make(layer, (settings.side, settings.side))
-    rates = settings.bonds.rates(layer, work * layer.hop_length / lattice.hop_length)
+    rates = settings.bonds.rates(layer, work * layer.hop_length / lattice.hop_length, tensor=tensor)
     gas = LatticeGas(torus, rates, torus.island(settings.atoms), settings.replicas, settings.seed)
     found = drift(gas, settings.events, max(1, settings.events // 20))
-    return MetalRun(parameters, current_density_MA_cm2, work, lattice, adatoms, found)
+    return MetalRun(parameters, current_density_MA_cm2, work, lattice, adatoms, found, tensor)

@@ -2,8 +2,9 @@
 
     Gamma+- = nu0 exp(-(E_m -+ w/2)/k_BT),   w = e <Z> E.d        along (+) and against (-) the field
 
-so Gamma+/Gamma- = exp(w/k_BT): local detailed balance with the work w. <Z> is taken as isotropic in the surface: a hop
-that is not along the field has the work e <Z> E.d. Lattices, x along the first hop (nearest-neighbour distance b):
+so Gamma+/Gamma- = exp(w/k_BT): local detailed balance with the work w. <Z> is a number, or where the drift along two crystal
+directions of the surface is known (bcc(110), `emforce.drift`) a tensor with these axes: w = e d.Z.E. Lattices, x along the first
+hop (nearest-neighbour distance b):
 
     fcc(100)   square, four hops of length b along <110>
     fcc(111)   fcc and hcp sites, three hops of length b/sqrt(3) from each, to sites of the other kind
@@ -77,12 +78,20 @@ class SurfaceLattice:
         """Unit vector at an angle from the first hop."""
         return np.array([math.cos(math.radians(angle_degrees)), math.sin(math.radians(angle_degrees))])
 
-    def bias(self, work_kT: float, angle_degrees: float = 0.0) -> Floats:
+    def tensor(self, values: Mapping[str, float]) -> Floats:
+        """(2, 2) tensor with a value for each of `directions`."""
+        if values.keys() != self.directions.keys() or not values:
+            raise InputError("directions", ", ".join(values), ", ".join(self.directions) or f"none for {self.name}")
+        return np.asarray(sum(values[name] * np.outer(unit, unit) for name, unit in self.directions.items()))
+
+    def bias(self, work_kT: float, angle_degrees: float = 0.0, tensor: Floats | None = None) -> Floats:
         """(kinds, hops) exp(w.d/(2 k_BT |d|)), the factor of each rate under a field at an angle.
 
-        `work_kT` is w/k_BT of a hop along the field.
+        `work_kT` is w/k_BT of a hop along the field; with a `tensor` Z in units of its component along the first hop that of the
+        first hop with the field along it, and every hop has d.Z.E.
         """
-        return np.asarray(np.exp(0.5 * work_kT * self.hops @ self.field(angle_degrees) / self.hop_length))
+        field = self.field(angle_degrees) if tensor is None else tensor @ self.field(angle_degrees)
+        return np.asarray(np.exp(0.5 * work_kT * self.hops @ field / self.hop_length))
 
 
 def _one_kind(name: str, cell: Floats, shifts: list[tuple[int, int]], bonds: int) -> SurfaceLattice:

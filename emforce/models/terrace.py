@@ -62,15 +62,17 @@ class Bonds:
         if not 0 <= self.corner_kT <= 30:
             raise InputError("corner", self.corner_kT, "0 to 30 k_BT")
 
-    def rates(self, lattice: SurfaceLattice, work_kT: float, angle_degrees: float = 0.0) -> Floats:
-        """(n_i, n_f, hop) rates in units of Gamma0."""
+    def rates(
+        self, lattice: SurfaceLattice, work_kT: float, angle_degrees: float = 0.0, tensor: Floats | None = None
+    ) -> Floats:
+        """(n_i, n_f, hop) rates in units of Gamma0; field and tensor as for `SurfaceLattice.bias`."""
         if lattice.kinds > 1:
             raise InputError("lattice", lattice.name, "a lattice with one kind of sites")
         n = np.arange(lattice.bonds + 1)
         before, after = np.meshgrid(n, n, indexing="ij")
         barrier = self.lost_kT * np.maximum(0, before - after) + self.kept_kT * np.minimum(before, after)
         corner = np.where(np.arange(lattice.hops.shape[1]) < lattice.bonds, 0.0, self.corner_kT)
-        return np.asarray(np.exp(-barrier[:, :, None] - corner) * lattice.bias(work_kT, angle_degrees)[0])
+        return np.asarray(np.exp(-barrier[:, :, None] - corner) * lattice.bias(work_kT, angle_degrees, tensor)[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -331,3 +331,15 @@ def test_the_direct_part_is_compared_with_the_host_that_the_wind_force_is(name, 
     assert thick.key == made.ground_states[host].key and other.needs["dipoles"].needs["host"].key == thick.key
     assert tables.inputs["mesh"][0] < served.inputs["mesh"][0]
     assert not plan(built(name), load_settings("quick", {"direct.vary": []})).direct.inputs["variations"]
+
+
+@pytest.mark.parametrize(("name", "changes", "axes"), [
+    ("cu100-adatom", {}, [0]), ("al111-adatom", {}, [0]), ("w-vacancy", {}, [0]),
+    ("w110-adatom", {}, [0, 1]),  # its drift depends on the direction of the current in the surface
+    ("cu100-adatom", {"dft__directions": "all"}, [0, 1]), ("w-vacancy", {"dft__directions": "all"}, [0, 1, 2]),
+])
+def test_the_response_is_asked_for_the_fields_that_drift_needs(name, changes, axes):
+    made = plan(built(name), settings(**changes))
+    assert made.direct is not None
+    responses = [step for step in made.direct.needs.values() if step.kind == "response"]
+    assert responses and all(step.inputs["axes"] == axes for step in responses)

@@ -15,7 +15,7 @@ from typing import Any
 from .best import holds
 from .evaluate import Situation, evaluate, host_of
 from .keys import KEYS
-from .record import HOP_AVERAGE
+from .record import DRIFT, HOP_AVERAGE
 from .settings import preset_fields
 from .stored import Document
 from .tables import markdown, order, plus_minus
@@ -57,15 +57,16 @@ def points_table(found: Sequence[Document]) -> list[str]:
 
 
 def sigma_table(found: Sequence[Document], value: str, sigma: str, parts: str) -> list[str]:
-    """Lines of Markdown: the named parts of a standard uncertainty of each hop average, the largest in bold.
+    """Lines of Markdown: the named parts of a standard uncertainty of each hop average and drift, the largest in bold.
 
     A part that was not estimated is "open", one that nothing measured is left empty.
     """
-    averages = [row for row in found if row["site"] == HOP_AVERAGE and row[value] is not None and row[parts]]
+    sites = (HOP_AVERAGE, DRIFT)
+    averages = [row for row in found if str(row["site"]).startswith(sites) and row[value] is not None and row[parts]]
     if not averages:
         return []
     names = list(dict.fromkeys(name for row in averages for name in row[parts]))
-    table = [["hop", "settings", "σ", *names]]
+    table = [["hop", "settings", "of", "σ", *names]]
     for row in averages:
         known = [part for part in row[parts].values() if part is not None]
         cells = []
@@ -73,7 +74,7 @@ def sigma_table(found: Sequence[Document], value: str, sigma: str, parts: str) -
             part = row[parts].get(name)
             text = "" if name not in row[parts] else "open" if part is None else f"{part:.2g}"
             cells.append(f"**{text}**" if part is not None and part == max(known) and part > 0 else text)
-        table.append([place(row), settings_text(str(row["preset"])), f"{row[sigma]:.2g}", *cells])
+        table.append([place(row), settings_text(str(row["preset"])), str(row["site"]), f"{row[sigma]:.2g}", *cells])
     return markdown(table)
 
 

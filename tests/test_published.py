@@ -76,8 +76,9 @@ def test_the_largest_part_is_bold_and_an_open_one_is_said_to_be():
     row = {"metal": "Cu", "facet": "100", "defect": "adatom", "species": "Cu", "site": "hop average", "preset": "quick",
            "k": -10.0, "sigma": 5.0, "parts": {"fermi_energy": 3.0, "layers": 4.0, "mesh": None}}
     head, _, line = sigma_table([row], "k", "sigma", "parts")
-    assert head == "| hop | settings | σ | fermi_energy | layers | mesh |"
-    assert line == "| Cu(100) adatom | quick | 5 | 3 | **4** | open |"
+    assert head == "| hop | settings | of | σ | fermi_energy | layers | mesh |"
+    assert line == "| Cu(100) adatom | quick | hop average | 5 | 3 | **4** | open |"
+    assert "| drift [001] |" in sigma_table([row | {"site": "drift [001]"}], "k", "sigma", "parts")[2]
     assert sigma_table([row | {"site": "saddle"}], "k", "sigma", "parts") == []
 
 

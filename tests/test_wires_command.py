@@ -8,6 +8,7 @@ import json
 import math
 
 import pytest
+import synthetic
 import wire_rows
 from scipy import constants as c
 
@@ -44,6 +45,20 @@ def rows_of(capsys, db, *arguments):
     code, out, err = run(capsys, *arguments, "--format", "json", "--db", db)
     assert code == 0 and not err
     return json.loads(out)
+
+
+def test_the_drift_along_each_direction_is_shown_where_it_is_asked_for(capsys, db):
+    with Database(db) as database:
+        for direction, k in (("[001]", -20.0), ("[1-10]", 80.0)):
+            database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
+                                          k_wind_uohm_cm=k))
+    question = ("metal=W", "-T", "600", "--diameter-nm", "5", "--direct-model", "none")
+    assert {row["site"] for row in rows_of(capsys, db, *question)} == {"hop average"}
+    rows = {(row["site"], row["wire_diameter_nm"]): row for row in rows_of(capsys, db, *question, "--drift")}
+    bulk = material("W").rho_uohm_cm(600)
+    assert {site: rows[site, None]["z_wind"] * bulk for site in ("hop average", "drift [001]", "drift [1-10]")} == pytest.approx(
+        {"hop average": 47.0, "drift [001]": -20.0, "drift [1-10]": 80.0})
+    assert rows["drift [1-10]", 5.0]["rho_uohm_cm"] == pytest.approx(rows["hop average", 5.0]["rho_uohm_cm"])
 
 
 def test_numbers_follow_from_the_formulas(capsys, db):

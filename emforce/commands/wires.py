@@ -48,6 +48,7 @@ def register(add: AddCommand) -> None:
                        help="distance of grain boundaries along the wire (default: the diameter)")
     wires.add_argument("--direct-model", nargs="+", action="extend", choices=DIRECT_MODELS, metavar="MODEL",
                        help="direct parts: dft (computed), nominal, drude (models), none (default all)")
+    wires.add_argument("--drift", action="store_true", help="beside each hop on bcc(110) the drift along [001] and [1-10]")
     wires.add_argument("--format", choices=("table", "json", "csv"), default="table")
     add_db(wires)
 
@@ -63,7 +64,7 @@ def _wires(options: argparse.Namespace) -> int:
 
     asked = question(options)
     with open_database(options) as database:
-        stored = stored_hops(database, options.filter)
+        stored = stored_hops(database, options.filter, drifts=options.drift)
         hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
         if not stored:
             from ..query import available

@@ -152,8 +152,8 @@ def _points(along: Sequence[Document]) -> list[str]:
     ):
         table = sigma_table(along, *names)
         if table:
-            lines += [f"## {title}", "", "Named parts (docs/method.md) of hop averages and drifts, added in quadrature; the largest "
-                      "in bold; \"open\": not estimated, empty: no row measured it.", "", *table, ""]
+            lines += [f"## {title}", "", "Named parts (docs/method.md) of hop averages and drifts, added in quadrature; the "
+                      "largest in bold; \"open\": not estimated, empty: no row measured it.", "", *table, ""]
     return lines
 
 

@@ -8,7 +8,6 @@ import json
 import math
 
 import pytest
-import synthetic
 import wire_rows
 
 from emforce import cli
@@ -50,13 +49,15 @@ def test_probability_is_that_of_the_observed_sign(db):
         assert f.verdict == ("as observed" if chance >= DECIDED else "against" if chance <= 1 - DECIDED else "undecided")
 
 
+def with_drifts(path):
+    """All rows of a database to which the drift on W(110) is added, and its hosts."""
+    with Database(path) as database:
+        wire_rows.add_drifts(database)
+        return database.rows([]), {int(row["id"]): row for row in database.host_rows(everything=True)}
+
+
 def test_drift_along_each_direction_stands_behind_its_hop(db):
-    with Database(db) as database:
-        for direction, k in (("[001]", -20.0), ("[1-10]", 80.0)):
-            database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
-                                          k_wind_uohm_cm=k))
-        rows = database.rows([])
-        hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
+    rows, hosts = with_drifts(db)
     found = findings(best_rows(rows)[::-1] + best_drifts(rows), hosts, ASKED)[0]
     assert list(dict.fromkeys((f.metal, f.site) for f in found)) == [
         ("W", "hop average"), ("W", "drift [001]"), ("W", "drift [1-10]"), ("Cu", "hop average")]
@@ -166,12 +167,7 @@ def test_headline_shows_every_hop_and_its_values(db):
 
 
 def test_headline_has_a_column_for_each_direction_of_drift(db):
-    with Database(db) as database:
-        for direction, k in (("[001]", -20.0), ("[1-10]", 80.0)):
-            database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
-                                          k_wind_uohm_cm=k))
-        rows = database.rows([])
-        hosts = {int(row["id"]): row for row in database.host_rows(everything=True)}
+    rows, hosts = with_drifts(db)
     bulk = headline_figure(best_rows(rows) + best_drifts(rows), hosts, 300.0).axes[1]
     assert [tick.get_text().split("\n")[-1] for tick in bulk.get_xticklabels()] == [
         "Cu(100)", "along hop", "$[001]$", r"$[1\bar{1}0]$"]

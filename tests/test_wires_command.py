@@ -8,7 +8,6 @@ import json
 import math
 
 import pytest
-import synthetic
 import wire_rows
 from scipy import constants as c
 
@@ -49,9 +48,7 @@ def rows_of(capsys, db, *arguments):
 
 def test_the_drift_along_each_direction_is_shown_where_it_is_asked_for(capsys, db):
     with Database(db) as database:
-        for direction, k in (("[001]", -20.0), ("[1-10]", 80.0)):
-            database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
-                                          k_wind_uohm_cm=k))
+        wire_rows.add_drifts(database)
     question = ("metal=W", "-T", "600", "--diameter-nm", "5", "--direct-model", "none")
     assert {row["site"] for row in rows_of(capsys, db, *question)} == {"hop average"}
     rows = {(row["site"], row["wire_diameter_nm"]): row for row in rows_of(capsys, db, *question, "--drift")}

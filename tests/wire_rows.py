@@ -13,6 +13,8 @@ from emforce.database import Database
 
 K = {"Cu": -114.0, "W": 47.0}
 Z_DIRECT, Z_SIGMA = 0.8, 0.3
+#: of the drift on W(110)
+K_DRIFT = {"[001]": -20.0, "[1-10]": 80.0}
 OMEGA = {"Cu": 9.1, "W": 7.6}
 RHO_LAMBDA = {"Cu": 0.675, "W": 0.84}
 
@@ -34,3 +36,10 @@ def write(path: Path, *, direct: bool = True, host_facet: str = "bulk", **change
             database.add(synthetic.record(**{**names, "k_wind_uohm_cm": K[metal], **added, **changes}))
             database.add(synthetic.record(**{**names, "site": "initial", "fraction": 0.0, "k_wind_uohm_cm": 2 * K[metal]}))
     return str(path)
+
+
+def add_drifts(database: Database) -> None:
+    """Rows of the drift on W(110), K along [001] and [1-10]."""
+    for direction, k in K_DRIFT.items():
+        database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
+                                      k_wind_uohm_cm=k))

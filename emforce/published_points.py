@@ -10,9 +10,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from .best import holds
+from .errors import InputError
 from .evaluate import Situation, evaluate, host_of
 from .keys import KEYS
 from .record import DRIFT, HOP_AVERAGE
@@ -28,11 +30,15 @@ COLUMNS = tuple(key.name for key in KEYS if key.kind != "json" and key.group in 
 def points(rows: Sequence[Mapping[str, Any]], hosts: Mapping[int, Document], temperature_K: float) -> list[Document]:
     """Served rows of the wind force at one temperature in K: the points of each hop, its average behind them.
 
-    Rows come in the order of the hops, their settings and the points along the way. Raises `InputError` for a temperature beyond
-    the resistivity of a metal.
+    Rows come in the order of the hops, their settings and the points along the way, without those of metals whose resistivity is
+    not known at the temperature.
     """
-    held = [row for row in rows if row["standing"] == "current" and holds(row, "wind")]
-    return sorted((evaluate(row, Situation(temperature_K), host_of(row, hosts)) for row in held), key=order)
+    found = []
+    for row in rows:
+        if row["standing"] == "current" and holds(row, "wind"):
+            with suppress(InputError):
+                found.append(evaluate(row, Situation(temperature_K), host_of(row, hosts)))
+    return sorted(found, key=order)
 
 
 def points_csv(found: Sequence[Document]) -> str:

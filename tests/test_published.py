@@ -82,6 +82,13 @@ def test_the_largest_part_is_bold_and_an_open_one_is_said_to_be():
     assert sigma_table([row | {"site": "saddle"}], "k", "sigma", "parts") == []
 
 
+def test_a_metal_without_resistivity_at_the_temperature_is_left_out(db, tmp_path):
+    with Database(db) as database:
+        database.add(synthetic.record(metal="Mo", facet="110", species="Mo", site="hop average", fraction=math.nan))
+        files = {path.name: path.read_text(encoding="utf-8") for path in write(database, tmp_path / "out", 1200.0)}
+    assert {line["metal"] for line in csv.DictReader(files["points.csv"].splitlines())} == {"Cu", "W"}
+
+
 def test_no_negative_zero():
     assert plus_minus(-0.3, 18.0) == "0 ± 18"
     assert plus_minus(-0.6, 18.0) == "-1 ± 18"

@@ -81,6 +81,12 @@ def component(tensor: np.ndarray, across: float) -> float:
     return float(tensor[0, 0]) if across == 0.0 else float(tensor[0, 0] + across * tensor[0, 1])
 
 
+def magnitude(tensor: np.ndarray, across: float) -> float:
+    """Sum of the sizes of the two terms of `component`, which may cancel there."""
+    along = component(tensor, 0.0)
+    return abs(along) + abs(component(tensor, across) - along)
+
+
 def tensors(
     rows: Sequence[Any], scale: float, axes: Sequence[int], rotations: np.ndarray, across: float = 0.0
 ) -> tuple[np.ndarray, float]:
@@ -131,7 +137,7 @@ def assess_images(
 
         base, asymmetry = whole(_Case(0, 0, 0, zero))
         k = component(base, across)
-        size = abs(base[0, 0]) + abs(k - base[0, 0])
+        size = magnitude(base, across)
 
         def change(*cases: _Case, k: float = k, value: Any = value) -> float:
             return max((abs(value(c) - k) for c in cases), default=NAN)
@@ -183,4 +189,4 @@ def path_error(fractions: Sequence[float], values: Sequence[float], symmetric: b
     return abs(few - hop_average(np.array(fractions), np.array(values), symmetric)) / 3
 
 
-__all__ = ["Assessed", "assess_images", "average", "component", "path_error", "stiffness", "tensors"]
+__all__ = ["Assessed", "assess_images", "average", "component", "magnitude", "path_error", "stiffness", "tensors"]

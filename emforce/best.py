@@ -25,7 +25,7 @@ from typing import Any
 
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
-from .record import DRIFT, HOP_AVERAGE
+from .record import HOP_AVERAGE, drift_direction
 from .refinement import BASIS, OTHERWISE, refined_fields, refinement
 from .settings import preset_fields, preset_label
 from .stored import Document
@@ -103,7 +103,7 @@ def best_of_each(rows: Iterable[Document], group: Group) -> dict[tuple[str, ...]
 
 def best_drifts(rows: Sequence[Document]) -> list[Document]:
     """One joined row per hop and direction of drift, as `best_rows` does for hop averages."""
-    sites = dict.fromkeys(str(row["site"]) for row in rows if str(row["site"]).startswith(DRIFT))
+    sites = dict.fromkeys(str(row["site"]) for row in rows if drift_direction(str(row["site"])))
     return [found for site in sites for found in best_rows(rows, site)]
 
 

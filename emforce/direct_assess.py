@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from emforce import units
-from emforce.assess import component, path_error
+from emforce.assess import component, magnitude, path_error
 from emforce.physics.symmetry import known_part
 from emforce.physics.wind import hop_average
 
@@ -127,10 +127,9 @@ def assess_direct(
 
         z = tensor(image["z_direct"])
         value = component(z, across)
-        size = abs(z[0, 0]) + abs(value - z[0, 0])
         drift = [abs(part(d)) for d, w in zip(image["drift"], omegas, strict=True) if w < DRIFT_RANGE_eV + 1e-9]
         parts = {"drift": max(drift, default=NAN), "limit": abs(part(image["z_direct_sigma"])),
-                 "basis": relative * size}
+                 "basis": relative * magnitude(z, across)}
         parts |= dict.fromkeys(NOT_ESTIMATED, NAN)
         for variation in image["variations"]:  # the largest change where there are several
             change = abs(part(variation["change"]))

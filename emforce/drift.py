@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from emforce.diffusion import facet_operations
+from emforce.keys import DRIFT
 from emforce.physics.drift import drift_axes
 from emforce.sites import ADATOM_HOPS
 from emforce.spec import Spec
@@ -35,7 +36,7 @@ class DriftAxis:
     @property
     def site(self) -> str:
         """Site of its rows."""
-        return f"drift {self.name}"
+        return DRIFT + self.name
 
 
 def axes_of(spec: Spec, structure: str) -> tuple[DriftAxis, ...]:

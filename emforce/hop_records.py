@@ -115,19 +115,6 @@ def _with_direct(item: Prepared, failed: Mapping[str, str], common: dict[str, An
     return common | {"provenance": common["provenance"] | {"direct": word}}
 
 
-def _direct_values(
-    item: Prepared, store: Store, bulk: Document, axes: Sequence[Sequence[int]], across: float
-) -> list[DirectValue] | None:
-    """Direct valence of every image; None where it, or the response to the field of a drift, was not computed."""
-    step = item.plan.direct
-    done = None if step is None else store.find(step.kind, step.key)
-    if done is None:
-        return None
-    hop = item.plan.hop
-    found = assess_direct(done.values, bulk, axes, [force_directions(i, hop.host_unit).rotations for i in hop.images], across)
-    return None if any(math.isnan(value.value) for value in found) else found
-
-
 def _values(item: Prepared, wind: Document, bulk: Document, common: dict[str, Any], store: Store) -> list[Record]:
     hop, settings = item.plan.hop, item.settings
     data = material(hop.spec.metal)
@@ -143,10 +130,16 @@ def _values(item: Prepared, wind: Document, bulk: Document, common: dict[str, An
     axes, rotations = [tuple(w) for w in wanted], [s.rotations for s in symmetry]
     one_sided = [all(signs == ("+",) for signs in w.values()) for w in wanted]
     fractions = [i.fraction for i in hop.images]
+    step = item.plan.direct
+    done = None if step is None else store.find(step.kind, step.key)
 
     def values(across: float) -> tuple[list[Assessed], list[DirectValue] | None]:
         images = assess_images(wind, bulk, settings, axes, rotations, one_sided, [misplacement] * len(axes), across)
-        return images, _direct_values(item, store, bulk, axes, across)
+        if done is None:
+            return images, None
+        direct = assess_direct(done.values, bulk, axes, rotations, across)
+        # none where the response to the field of a drift was not computed
+        return images, None if any(math.isnan(value.value) for value in direct) else direct
 
     def mean(site: str, images: list[Assessed], direct: list[DirectValue] | None, common: dict[str, Any]) -> Record:
         value = average(images, fractions, hop.symmetric)

@@ -12,6 +12,8 @@ from typing import Literal
 
 from .errors import InputError
 
+#: how the sites of drift along a direction of the surface begin (`emforce.drift`)
+DRIFT = "drift "
 Kind = Literal["text", "number", "json"]
 Role = Literal["identity", "value", "detail", "evaluated"]
 #: what a key belongs to: rows of one hop are joined group by group (`emforce.best`)

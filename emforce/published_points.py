@@ -7,8 +7,6 @@ The same rows are two tables of results/README.md.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -17,10 +15,10 @@ from .best import holds
 from .errors import InputError
 from .evaluate import Situation, evaluate, host_of
 from .keys import KEYS
-from .record import DRIFT, HOP_AVERAGE
+from .record import is_average
 from .settings import preset_fields
 from .stored import Document
-from .tables import markdown, order, plus_minus
+from .tables import documents_csv, markdown, order, plus_minus
 
 #: columns of points.csv: what can be read without a parser, of the wind and the direct force
 COLUMNS = tuple(key.name for key in KEYS if key.kind != "json" and key.group in ("", "wind", "direct")
@@ -43,11 +41,7 @@ def points(rows: Sequence[Mapping[str, Any]], hosts: Mapping[int, Document], tem
 
 def points_csv(found: Sequence[Document]) -> str:
     """points.csv: numbers with all their digits, nothing where there is none."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    return out.getvalue().rstrip("\n")
+    return documents_csv(found, COLUMNS)
 
 
 def points_table(found: Sequence[Document]) -> list[str]:
@@ -67,8 +61,7 @@ def sigma_table(found: Sequence[Document], value: str, sigma: str, parts: str) -
 
     A part that was not estimated is "open", one that nothing measured is left empty.
     """
-    sites = (HOP_AVERAGE, DRIFT)
-    averages = [row for row in found if str(row["site"]).startswith(sites) and row[value] is not None and row[parts]]
+    averages = [row for row in found if is_average(str(row["site"])) and row[value] is not None and row[parts]]
     if not averages:
         return []
     names = list(dict.fromkeys(name for row in averages for name in row[parts]))

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
 
 from .best import best_drifts, best_rows
 from .database import STANDINGS, Condition, Database, Operator
@@ -31,7 +31,7 @@ from .evaluate import (
 )
 from .expression import parse_expression
 from .keys import key
-from .record import DRIFT, HOP_AVERAGE
+from .record import HOP_AVERAGE
 from .stored import Document
 from .tables import (
     TABLE_TEMPERATURES_K,
@@ -178,18 +178,6 @@ def select(database: Database, filters: Sequence[str] = (), question: Question |
             hint = "" if asked.which == "best" else "; --best joins what is stored about each hop"
             notes.append(f"no row has {', '.join(missing)}: not ranked by {expression.text}{hint}")
     return Answer(found, (*notes, *_reported_notes(found)))
-
-
-def drifts(database: Database, row: Mapping[str, Any], question: Question) -> dict[str, tuple[float, float, str]]:
-    """Z* along each direction of drift of the hop of a row, Z_wind where that row has no Z*: {direction: (value, sigma, preset)}.
-
-    Empty where none is stored.
-    """
-    name = "z_wind" if row["z_star"] is None else "z_star"
-    filters = [f"{key}={row[key]}" for key in ("metal", "facet", "defect", "hop", "species")]
-    found = select(database, filters, replace(question, which="drift", sort="", details=False)).rows
-    return {str(each["site"]).removeprefix(DRIFT): (each[name], each[f"{name}_sigma"], str(each["preset"]))
-            for each in found if each[name] is not None}
 
 
 def _temperatures(asked: Question, conditions: Sequence[Condition]) -> tuple[float, ...]:

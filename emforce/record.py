@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .errors import CheckError, InputError
-from .keys import HOST_KEYS, KEYS, SIGMA_OF, Key
+from .keys import DRIFT, HOST_KEYS, KEYS, SIGMA_OF, Key
 from .stored import SYMBOL, Array, Check, Stored
 
 SITES = "initial, saddle, final, s=<fraction>, hop average, drift [<direction>]"
@@ -48,8 +48,6 @@ HEAT_COLUMNS = (
 )  # fmt: skip
 Q_CONDITIONS = ("", "E=0", "J=0")
 HOP_AVERAGE = "hop average"
-#: how the sites of drift along a direction of the surface begin (`emforce.drift`)
-DRIFT = "drift "
 _SITE = re.compile(r"initial|saddle|final|hop average|drift \[(-?\d)+\]|s=(0(\.\d+)?|1(\.0+)?)")
 _NAN = math.nan
 
@@ -58,6 +56,16 @@ def quadrature(parts: Mapping[str, float]) -> float:
     """sqrt(sum of squares) of the parts that were estimated; nan when there is none."""
     known = [value for value in parts.values() if not math.isnan(value)]
     return math.hypot(*known) if known else _NAN
+
+
+def drift_direction(site: str) -> str:
+    """Crystal direction of a site of drift (`emforce.drift`), such as [001]; "" for every other site."""
+    return site.removeprefix(DRIFT) if site.startswith(DRIFT) else ""
+
+
+def is_average(site: str) -> bool:
+    """Whether a site stands for the points of a hop: its average, or a drift."""
+    return site == HOP_AVERAGE or bool(drift_direction(site))
 
 
 def direction(value: float, sigma: float) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from .errors import InputError
 from .evaluate import Resistivity, Situation, bulk_resistivity, evaluate
 from .keys import BY_NAME, KEYS, SIGMA_OF, Key
-from .record import DRIFT, HOP_AVERAGE, direction
+from .record import HOP_AVERAGE, direction, drift_direction
 from .stored import Document
 
 TABLE_TEMPERATURES_K = (300.0, 400.0, 600.0, 800.0)
@@ -50,10 +50,10 @@ def as_csv(rows: Iterable[Document]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def documents_csv(documents: Sequence[Document]) -> str:
-    """One line per document, the names of the first as the head; nothing for None."""
+def documents_csv(documents: Sequence[Document], names: Sequence[str] = ()) -> str:
+    """One line per document; `names` as the head, or all of the first document; nothing for None."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, documents[0], lineterminator="\n")
+    writer = csv.DictWriter(out, names or documents[0], extrasaction="ignore" if names else "raise", lineterminator="\n")
     writer.writeheader()
     writer.writerows(documents)
     return out.getvalue().rstrip("\n")
@@ -176,7 +176,7 @@ def order(row: Document) -> tuple[object, ...]:
     """Rows of one hop together, from its initial site to its average."""
     fraction = row["fraction"]
     site = str(row["site"])
-    last = 2.0 if fraction is None and site == HOP_AVERAGE else 2.5 if site.startswith(DRIFT) else 1.5
+    last = 2.0 if fraction is None and site == HOP_AVERAGE else 2.5 if drift_direction(site) else 1.5
     names = tuple(row[name] for name in ("metal", "facet", "defect", "hop", "species", "preset"))
     return (*names, last if fraction is None else fraction, row["site"], row.get("temperature_K") or 0.0)
 

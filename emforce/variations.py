@@ -29,7 +29,7 @@ from emforce.database import Condition, Database
 from emforce.errors import InputError
 from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
-from emforce.record import DRIFT, HOP_AVERAGE, Record, quadrature
+from emforce.record import HOP_AVERAGE, Record, drift_direction, is_average, quadrature
 from emforce.refinement import BASIS, FURTHER, refinement
 from emforce.settings import preset_fields, preset_label
 from emforce.stored import none_for_nan
@@ -76,7 +76,7 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
         return record
     same_hop = [other for other in others if all(getattr(record, name) == getattr(other, name) for name in _SAME_HOP)]
     latest = {other.preset: other for other in same_hop if other.site == record.site}
-    averages = {other.preset: other for other in same_hop if _is_drift(record) and other.site == HOP_AVERAGE}
+    averages = {other.preset: other for other in same_hop if drift_direction(record.site) and other.site == HOP_AVERAGE}
     found = _measured(record, (averages | latest).values(), same_hop)
     lent: dict[str, list[dict[str, Any]]] = {}
     for lender in latest.values():
@@ -127,7 +127,7 @@ def _lends(lender: Record, record: Record) -> bool:
 def _comparable(record: Record, other: Record) -> bool:
     """Whether both are of one site and both, or neither, relaxed, and the other is served."""
     relaxed = [one.provenance.get("geometry") == UNRELAXED for one in (record, other)]
-    same = other.site == record.site or (_is_drift(record) and other.site == HOP_AVERAGE)
+    same = other.site == record.site or (drift_direction(record.site) != "" and other.site == HOP_AVERAGE)
     return same and other.status == "ok" and relaxed[0] == relaxed[1]
 
 
@@ -153,10 +153,6 @@ def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict
     return found
 
 
-def _is_drift(record: Record) -> bool:
-    return record.site.startswith(DRIFT)
-
-
 def _at_point(point: Record, name: str, weights: Sequence[float]) -> float:
     """Value of a point that a hop average, or a drift with these weights of the field along and across the hop, rests on."""
     if not weights:
@@ -167,7 +163,7 @@ def _at_point(point: Record, name: str, weights: Sequence[float]) -> float:
 
 def _points(average: Record, same_hop: Iterable[Record]) -> dict[float, Record]:
     """Rows of the points that a hop average or a drift rests on, by fraction; none for a row that is no average."""
-    if average.site != HOP_AVERAGE and not _is_drift(average):
+    if not is_average(average.site):
         return {}
     return {round(row.fraction, 6): row for row in same_hop if row.preset == average.preset
             and row.status == "ok" and not math.isnan(row.fraction)}

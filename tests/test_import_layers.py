@@ -97,7 +97,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     # using: small models made from evaluated rows
     ("models.__init__", "models.parameters", "models.lattice"),
     ("models.continuum", "models.surface", "models.walkers", "models.terrace", "models.companions"),
-    ("models.kmc", "models.verdict"),
+    ("models.kmc", "models.verdict", "models.drifts"),
     ("models.verdict_plot", "models.verdict_text", "published_points"),
     ("published",),
     ("models.figures",),

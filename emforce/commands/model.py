@@ -141,13 +141,18 @@ def _surface(options: argparse.Namespace) -> int:
 
 
 def _kmc(options: argparse.Namespace) -> int:
+    from ..models.drifts import stored_drifts
     from ..models.kmc import Settings, current_for_bias, run_metal
     from ..models.parameters import HopParameters
     from ..models.terrace import Bonds
+    from ..query import Question
 
     rows = _rows(options, surfaces=True)
     metals = [HopParameters.from_row(row, _given_for(options, row)) for row in rows]
-    drifts = [_drifts(options, row) for row in rows]
+    question = Question(temperatures_K=(metals[0].temperature_K,), direct_model=options.direct_model)
+    with open_database(options) as database:
+        drifts = [{} if "z_star" in _given_for(options, row) else
+                  {name: z for name, (z, _, _) in stored_drifts(database, row, question).items()} for row in rows]
     j = options.current_MA_cm2 if options.current_MA_cm2 is not None else current_for_bias(metals, options.bias_kT)
     bonds = Bonds(options.lost_bond_kT, options.kept_bond_kT, options.corner_kT)
     settings = Settings(events=options.events, bonds=bonds, seed=options.seed)
@@ -165,7 +170,7 @@ def _kmc(options: argparse.Namespace) -> int:
         data.append((p.metal, p.facet, p.temperature_K, j, run.work_kT, *v.values()))
     _show(table)
     for run, each in zip(runs, drifts, strict=True):
-        said = [(f"Z* along {name}", f"{z:.4g}", "rows of the drift: hops take the tensor") for name, z in (each or {}).items()]
+        said = [(f"Z* along {name}", f"{z:.4g}", "rows of the drift: hops take the tensor") for name, z in each.items()]
         _show([(run.parameters.surface, "value", "source"), *run.parameters.table(), *said])
     from ..models.figures import kmc_figure
 
@@ -236,21 +241,6 @@ def _rows(
         allowed = f"conditions that {at_most} hop(s) meet, not {len(names)}: {', '.join(names)}"
         raise InputError("filter", " ".join(options.filter), allowed)
     return rows
-
-
-def _drifts(options: argparse.Namespace, row: Document) -> dict[str, float] | None:
-    """Z* along the crystal directions of the surface where rows of the drift hold it and no Z* is given; else None."""
-    from .. import query
-    from ..materials import material
-    from ..models.lattice import lattice_of
-
-    directions = lattice_of(material(str(row["metal"])).structure, str(row["facet"]), 1.0).directions
-    if not directions or row["defect"] != "adatom" or "z_star" in _given_for(options, row):
-        return None
-    question = query.Question(temperatures_K=(row["temperature_K"],), direct_model=options.direct_model)
-    with open_database(options) as database:
-        found = query.drifts(database, row, question)
-    return {name: z for name, (z, _, _) in found.items()} if found.keys() == directions.keys() else None
 
 
 def _given(options: argparse.Namespace) -> dict[str, dict[str, Given]]:

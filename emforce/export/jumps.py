@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..materials import material
+from ..models.drifts import stored_drifts
 from ..models.lattice import lattice_of
 from ..models.parameters import K_BOLTZMANN_eV
-from ..query import drifts, select
-from ..record import HOP_AVERAGE
+from ..query import select
 from .parameters import Content, Number, Parameters, comments, preface
 
 Floats = NDArray[np.float64]
@@ -111,12 +111,10 @@ def _valence(content: Content, p: Parameters, scalar: Number) -> tuple[float | F
     """Z of the work: a tensor where the drift along two directions of the surface is stored, and a remark on it."""
     row = p.row
     whole = "<Z> of the hop as a whole is taken for every direction and for both halves of the hop"
-    if row["defect"] != "adatom" or row["site"] != HOP_AVERAGE or "z_star" in p.stated:
+    found = {} if "z_star" in p.stated else stored_drifts(content.database, row, content.request.question)
+    if not found:
         return scalar.value, [whole]
     lattice = lattice_of(material(p.metal).structure, str(row["facet"]), 1.0)
-    found = drifts(content.database, row, content.request.question)
-    if not lattice.directions or found.keys() != lattice.directions.keys():
-        return scalar.value, [whole]
     tensor = lattice.tensor({name: z for name, (z, _, _) in found.items()})
     words = ", ".join(f"Z along {name} = {found[name][0]!r} ± {found[name][1]!r} (x {unit[0]:.6f}, y {unit[1]:.6f}), preset "
                       f"{found[name][2]}" for name, unit in lattice.directions.items())

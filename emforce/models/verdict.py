@@ -28,7 +28,7 @@ from ..best import hop_of
 from ..errors import InputError
 from ..evaluate import DIRECT_MODELS, host_of
 from ..physics.valence import Estimate, probability_positive
-from ..record import DRIFT, HOP_AVERAGE
+from ..record import is_average
 from ..stored import Document
 from ..wire_analysis import WireQuestion, wire_rows
 from .companions import OBSERVED
@@ -113,19 +113,15 @@ def findings(
     question = WireQuestion(asked.temperatures_K, tuple(sorted(asked.diameters_nm, reverse=True)), asked.specularities,
                             asked.reflections, asked.grain_size_nm, DIRECT_MODELS)
     stored = list(rows)
-    hops = list(dict.fromkeys(hop_of(row) for row in stored))
-    for row in sorted(stored, key=lambda row: hops.index(hop_of(row))):  # the drifts of a hop behind it
-        if row["metal"] not in OBSERVED or row["facet"] == "bulk" or not _averaged(str(row["site"])):
+    first = {hop: n for n, hop in enumerate(dict.fromkeys(map(hop_of, stored)))}
+    for row in sorted(stored, key=lambda row: first[hop_of(row)]):  # the drifts of a hop behind it
+        if row["metal"] not in OBSERVED or row["facet"] == "bulk" or not is_average(str(row["site"])):
             continue
         wires, said = wire_rows([row], hosts, question)
         notes += said
         if host_of(row, hosts) is not None:
             found += sorted(_of_hop(row, wires), key=lambda f: (f.temperature_K, f.term == "direct"))
     return found, notes
-
-
-def _averaged(site: str) -> bool:
-    return site == HOP_AVERAGE or site.startswith(DRIFT)
 
 
 def _of_hop(row: Mapping[str, Any], wires: Sequence[Document]) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ..evaluate import bulk_resistivity, rho_source
 from ..plot import _COLOURS, _STYLE, NothingToDraw, _figure, _title
-from ..record import DRIFT
+from ..record import drift_direction
 from ..stored import Document
 from ..wire_analysis import WireQuestion
 from .companions import OBSERVED
@@ -54,7 +54,7 @@ def headline_figure(
     names = list(dict.fromkeys(_column(f) for f in sorted(found, key=lambda f: (f.observed, f.metal, f.facet))))
     shown = [row for row in rows if (row["metal"], row["facet"], row["hop"], row["site"]) in names]
     sources = sorted({f"{metal}: {rho_source(metal, temperature_K, bulk_resistivity)}" for metal, *_ in names})
-    drift = any(site.startswith(DRIFT) for *_, site in names)
+    drift = any(drift_direction(site) for *_, site in names)
     lead = (f"Positive: along the electric field, against the electrons (upwind). Hop averages, {temperature_K:g} K"
             f"{'; where a direction is named: drift over all hops under a current along it' if drift else ''}. Error bars: one "
             f"standard uncertainty; thick bars: intervals. Arrows: observed drift, up for upwind. Wire: round, {wire_nm:g} nm, "
@@ -79,9 +79,8 @@ def _column(f: Finding) -> _Column:
 
 def _direction(site: str) -> str:
     """Crystal direction of a drift in math text, the hop in words."""
-    if not site.startswith(DRIFT):
-        return "along hop"
-    return "$" + re.sub(r"-(\d)", r"\\bar{\1}", site.removeprefix(DRIFT)) + "$"
+    name = drift_direction(site)
+    return "$" + re.sub(r"-(\d)", r"\\bar{\1}", name) + "$" if name else "along hop"
 
 
 def _draw(axis: Any, found: Sequence[Finding], names: Sequence[_Column]) -> None:
@@ -105,7 +104,7 @@ def _draw(axis: Any, found: Sequence[Finding], names: Sequence[_Column]) -> None
         up = OBSERVED[metal] == "upwind"
         tail, head = (high + 0.1 * reach, high + 1.2 * reach) if up else (high + 1.2 * reach, high + 0.1 * reach)
         axis.annotate("", (i, head), (i, tail), arrowprops={"arrowstyle": "-|>", "color": _COLOURS[1], "lw": 1.6})
-    several = {name[:3] for name in names if name[3].startswith(DRIFT)}  # hops beside whose average there are drifts
+    several = {name[:3] for name in names if drift_direction(name[3])}  # hops beside whose average there are drifts
     ticks = [_title(*name[:2]) + (f"\n{_direction(name[3])}" if name[:3] in several else "") for name in names]
     axis.set_xticks(range(len(names)), ticks, fontsize=6.5)
     axis.tick_params(axis="x", length=0)

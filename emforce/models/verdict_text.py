@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..record import DRIFT, HOP_AVERAGE
+from ..record import drift_direction
 from ..tables import plus_minus
 from .verdict import Finding
 
@@ -23,7 +23,7 @@ def cells(found: Sequence[Finding]) -> list[list[str]]:
         if f.probability_low != f.probability_high:
             chance = f"{chance} to {_chance(f.probability_high)}"
         diameter = "any" if f.term == "direct" else "bulk" if f.diameter_nm is None else f"{f.diameter_nm:g}"
-        current = "along the hop" if f.site == HOP_AVERAGE else f"along {f.site.removeprefix(DRIFT)}"
+        current = f"along {drift_direction(f.site) or 'the hop'}"
         table.append([f"{f.metal}({f.facet}) {f.hop}", current, f.observed, f"{f.temperature_K:g}", diameter,
                       _TERMS[f.term, f.direct_model], value, chance, f.verdict, f.largest_part, _turning(f)])
     return table

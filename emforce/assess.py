@@ -8,8 +8,8 @@ is the quadrature of named parts, each the change of K when one thing is varied 
     region             the other radii (root mean square change; one that cuts a shell of overlapping orbitals can be far off)
     layers             the other thick slab, with a coarser k-mesh in the plane (bulk: the coarser mesh alone)
     mesh               N of the bulk on a coarser mesh, and with the second width
-    finite_difference  (2/3) (|H+ + H- - 2H|/|H+ - H-|)^2 |K|: third derivative as the square of the second;
-                       none for one-sided runs
+    finite_difference  (2/3) (|H+ + H- - 2H|/|H+ - H-|)^2 |K|: third derivative as the square of the second; at a point
+                       displaced to one side the largest ratio of the hop's others, none where all are
     basis              relative error of the host against plane waves, the larger of DOS and omega_p^2, times |K|
     geometry           GEOMETRY_SLOPE times the misplacement: UNRELAXED_MISPLACEMENT, or where relaxed the residual force and
                        BASIS_FORCE_ERROR over M (k_B Theta_D/hbar)^2/3 with BASIS_MISPLACEMENT, in quadrature
@@ -125,6 +125,8 @@ def assess_images(
     embeddings = [*wind["embeddings"], *([wind["wide"]] if wide else [])]
     zero = min(range(len(energies)), key=lambda i: abs(energies[i]))
     images = len(axes)
+    central = [c for c, one in zip(wind["curvature"], one_sided, strict=True) if not one]
+    curvature = [max(central, default=NAN) if one else c for c, one in zip(wind["curvature"], one_sided, strict=True)]
     found = []
     for image in range(images):
         def whole(case: _Case, image: int = image) -> tuple[np.ndarray, float]:
@@ -151,7 +153,7 @@ def assess_images(
             "region": _rms([change(_Case(0, 0, r, 0)) for r in range(1, len(settings.embedding.radii_A))]),
             "layers": change(*[_Case(e, 0, 0, 0) for e in range(1, len(wind["embeddings"]))]),
             "mesh": abs(k) * max(abs(bulk["n_coarse"] / bulk["n"] - 1), abs(bulk["n_check"] / bulk["n"] - 1)),
-            "finite_difference": NAN if one_sided[image] else size * 2 / 3 * wind["curvature"][image] ** 2,
+            "finite_difference": size * 2 / 3 * curvature[image] ** 2,
             "basis": NAN if check is None else size * max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1)),
             "geometry": GEOMETRY_SLOPE * misplacement_A[image] * math.hypot(1.0, across),
         }

@@ -107,7 +107,15 @@ def test_parts_that_follow_from_the_bulk_and_the_geometry() -> None:
     assert first.parts["basis"] == pytest.approx(50 * 0.03)
     assert first.parts["geometry"] == pytest.approx(2.0)
     assert first.parts["finite_difference"] == pytest.approx(50 * 2 / 3 * 0.01)
-    assert math.isnan(second.parts["finite_difference"])  # one displacement only: not estimated, and said so
+    # one displacement only: the ratio of the point with two
+    assert second.parts["finite_difference"] == pytest.approx(100 * 2 / 3 * 0.01)
+
+
+def test_without_a_point_displaced_to_both_sides_the_finite_difference_is_open() -> None:
+    rotations = np.array([np.diag(d) for d in ([1, 1, 1], [-1, 1, 1])], dtype=float)
+    settings = load_settings("quick")
+    found = assess_images(finished(-50.0), BULK, settings, [(0,), (0,)], [rotations] * 2, [True, True], [0.1, 0.1])
+    assert all(math.isnan(image.parts["finite_difference"]) for image in found)  # not estimated, and said so
 
 
 def test_average_is_linear_in_the_images_and_their_parts() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,12 @@ from .storage import Storage
 TABLES = ("meta", "hosts", "records")
 
 
-def copy_tables(source: Connection, target: Path) -> int:
+def copy_tables(source: Connection, target: Path, keep: Mapping[str, AbstractSet[int]] | None = None) -> int:
     """Every row of every table behind a connection into a new SQLite file, which is complete or not there at all.
+
+    Parameters
+    ----------
+    keep : numbers of the rows that are wanted of a table, for those tables of which not all are
 
     Returns
     -------
@@ -40,6 +46,8 @@ def copy_tables(source: Connection, target: Path) -> int:
                 fresh = _as_sqlite(table, plain)
                 fresh.create(connection)
                 found = [dict(row) for row in source.execute(sa.select(table)).mappings()]
+                if keep is not None and table.name in keep:
+                    found = [row for row in found if row["id"] in keep[table.name]]
                 rows += len(found)
                 if found:
                     connection.execute(fresh.insert(), found)

@@ -142,6 +142,9 @@ def test_backup_restore_migrate(capsys, stored, tmp_path):
     assert (code, out) == (1, "") and len(err.splitlines()) == 1 and "empty" in err
     code, out, err = call(capsys, "restore", str(tmp_path / "none.db"), "--db", str(tmp_path / "not made.db"))
     assert code == 1 and "no such copy" in err and not (tmp_path / "not made.db").exists()
+    thin = str(tmp_path / "thin.db")
+    assert call(capsys, "backup", thin, "--served", "--db", stored)[0] == 0
+    assert call(capsys, "query", "--db", thin)[1] == call(capsys, "query", "--db", stored)[1]
     assert call(capsys, "migrate", "--db", stored)[1] == f"schema version {SCHEMA_VERSION} already\n"
 
 

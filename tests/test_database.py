@@ -22,6 +22,7 @@ from emforce.keys import key
 from emforce.materials import material
 from emforce.record import Record
 from emforce.reference import reference_records, store
+from emforce.served_copy import served_copy
 
 
 def test_round_trip_is_exact(location):
@@ -295,6 +296,30 @@ def test_a_copy_restores_everything(location, tmp_path):
         assert (fresh.rows(everything=True), fresh.host_rows(everything=True)) == before
         assert fresh.add(synthetic.record(site="final", fraction=1.0)) == 4  # numbers go on where they were
     assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("new")) == ["copy.db", "empty"]
+
+
+def test_a_copy_of_what_is_served_leaves_out_what_was_superseded(location, tmp_path):
+    copy = tmp_path / "served.db"
+    with Database(location, create=True) as database:
+        hosts = [database.add_host(synthetic.host(dos_per_eV_atom=value)) for value in (0.4, 0.41)]
+        old = database.add(synthetic.record())
+        under_heat = database.add(synthetic.record(k_wind_uohm_cm=-120.0))
+        hosts.append(database.add_host(synthetic.host(dos_per_eV_atom=0.42)))
+        new = database.add(synthetic.record(k_wind_uohm_cm=-121.0))
+        broken = database.add(synthetic.failed(site="initial"))
+        detail = {**synthetic.record().provenance, "heat": {"wind_row": under_heat, "kinetics_row": None}}
+        heat = database.add(synthetic.record(hop="another", provenance=detail))
+        assert served_copy(location, copy) == 4 + 2 + 1  # with the schema version
+        with pytest.raises(StoreError, match="there already"):
+            served_copy(location, copy)
+        served = database.rows(), database.hosts()
+    with Database(copy) as thin:
+        assert [row["id"] for row in thin.rows(everything=True)] == [under_heat, new, broken, heat]
+        assert old not in [row["id"] for row in thin.rows(everything=True)]
+        # the first host: neither the newest nor that of a row that was kept
+        assert [row["id"] for row in thin.host_rows(everything=True)] == hosts[1:]
+        assert (thin.rows(), thin.hosts()) == served
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("new")) == ["served.db"]
 
 
 def test_a_copy_goes_into_a_server_and_numbers_go_on(location, tmp_path):

@@ -76,7 +76,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("best", "tables"),
     ("wire_analysis", "screening"),
     ("database",),
-    ("reference", "seebeck"),
+    ("reference", "seebeck", "served_copy"),
     ("query",),
     ("audit", "comparison"),
     ("comparison_text",),

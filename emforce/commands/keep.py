@@ -14,6 +14,7 @@ def register(add: AddCommand) -> None:
 
     backup = add("backup", _backup, "Copy the database, as it is at one moment, into a new SQLite file.")
     backup.add_argument("file", type=Path)
+    backup.add_argument("--served", action="store_true", help="without superseded rows: what is served and what it rests on")
     add_db(backup)
 
     restore = add("restore", _restore, "Fill an empty database, or one that is not there yet, from such a copy.")
@@ -39,8 +40,10 @@ def _migrate(options: argparse.Namespace) -> int:
 
 def _backup(options: argparse.Namespace) -> int:
     from ..copies import backup
+    from ..served_copy import served_copy
 
-    print(f"{options.file}: {backup(options.db, options.file)} rows")
+    rows = (served_copy if options.served else backup)(options.db, options.file)
+    print(f"{options.file}: {rows} rows")
     return 0
 
 

@@ -307,6 +307,16 @@ def test_plot_writes_each_figure(capsys, stored, tmp_path):
     assert code == 1 and "metal: Cu, W" in err
 
 
+def test_a_host_that_was_compared_once_is_drawn_once(capsys, stored, tmp_path):
+    with Database(stored) as database:
+        database.add_host(synthetic.host(preset="quick (structure.slab_size=(4, 3, 1))"))
+        database.add_host(synthetic.host(preset="quick (dft.functional=LDA)", band_rms_eV=0.5))
+    code, _, _ = call(capsys, "plot", "--kind", "host", "--db", stored, "--out", str(tmp_path / "f"), "--format", "svg")
+    assert code == 0
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
+        "host-Cu-100-vp-quick.svg", "host-Cu-100-vp-quick_dft.functional_LDA_.svg"]
+
+
 def test_check(capsys, stored):
     code, out, _ = call(capsys, "check", "--db", stored)
     assert code == 0 and ", 0 failed" in out

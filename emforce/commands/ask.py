@@ -204,7 +204,7 @@ class _Drawing:
             return [(plot.hop_figure(self.rows), "k-along-hop")]
         if kind == "wind":
             return [(plot.wind_figure(self.rows, self.kelvins), "z-wind")]
-        found = self._hosts("bands_lcao_eV", "no host with bands is stored; no host check is drawn")
+        found = _different_bands(self._hosts("bands_lcao_eV", "no host with bands is stored; no host check is drawn"))
         return [(plot.host_figure(host), _stem("host", host)) for host in found]
 
     def _hosts(self, bands: str, missing: str) -> list[Host]:
@@ -216,6 +216,15 @@ class _Drawing:
         if not hosts:
             raise NothingToDraw(missing)
         return hosts
+
+
+def _different_bands(hosts: Sequence[Host]) -> list[Host]:
+    """Of hosts with the same comparison with plane waves, computed for several settings of a hop, that with the shortest preset."""
+    first: dict[tuple[object, ...], Host] = {}
+    for host in sorted(hosts, key=lambda one: len(one.preset)):
+        compared = host.band_rms_eV, host.omega_p_compared_eV, host.dos_compared_per_eV_atom
+        first.setdefault((host.metal, host.facet, host.basis, host.bands_lcao_eV.tobytes(), repr(compared)), host)
+    return [host for host in hosts if host in first.values()]
 
 
 def _stem(kind: str, host: Host) -> str:

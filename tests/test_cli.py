@@ -314,7 +314,8 @@ def test_a_host_that_was_compared_once_is_drawn_once(capsys, stored, tmp_path):
     code, _, _ = call(capsys, "plot", "--kind", "host", "--db", stored, "--out", str(tmp_path / "f"), "--format", "svg")
     assert code == 0
     assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
-        "host-Cu-100-vp-quick.svg", "host-Cu-100-vp-quick_dft.functional_LDA_.svg"]
+        "host-Cu-100-vp-quick.svg", "host-Cu-100-vp-quick_dft.functional_LDA_.svg",
+    ]
 
 
 def test_check(capsys, stored):

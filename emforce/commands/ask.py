@@ -219,7 +219,7 @@ class _Drawing:
 
 
 def _different_bands(hosts: Sequence[Host]) -> list[Host]:
-    """Of hosts with the same comparison with plane waves, computed for several settings of a hop, that with the shortest preset."""
+    """Of hosts whose comparison with plane waves is the same, for several settings of a hop, that with the shortest preset."""
     first: dict[tuple[object, ...], Host] = {}
     for host in sorted(hosts, key=lambda one: len(one.preset)):
         compared = host.band_rms_eV, host.omega_p_compared_eV, host.dos_compared_per_eV_atom

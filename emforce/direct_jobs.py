@@ -87,7 +87,7 @@ def save_mover(folder: Path, made: EmbeddedMover) -> None:
             arrays |= {f"{field.name} cells": value.cells, f"{field.name} atoms": value.atoms}
         else:
             arrays[field.name] = np.array(value)
-    save_arrays(folder, arrays, "mover.npz")
+    save_arrays(folder, arrays, "mover.npz", packed=True)
 
 
 def load_mover(step: Finished) -> EmbeddedMover:

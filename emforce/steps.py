@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from numpy.typing import NDArray
 
 from emforce.errors import InputError
 from emforce.physics.lcao import LCAOMatrices
@@ -77,14 +78,42 @@ def document_atoms(document: Mapping[str, Any]) -> Atoms:
 
 
 def save_matrices(folder: Path, matrices: LCAOMatrices) -> None:
-    """Write matrices as arrays."""
-    names = ("cell", "positions", "orbitals", "R", "h", "s")
-    save_arrays(folder, {name: getattr(matrices, name) for name in names}, "matrices.npz")
+    """Write matrices as arrays: of R and -R, whose matrices are transposes of each other, one."""
+    partner = opposite(matrices.R)
+    kept = np.flatnonzero(np.arange(len(partner)) <= partner)
+    arrays = {name: getattr(matrices, name) for name in ("cell", "positions", "orbitals", "R")}
+    save_arrays(folder, arrays | {"h": matrices.h[kept], "s": matrices.s[kept]}, "matrices.npz")
 
 
 def load_matrices(step: Finished) -> LCAOMatrices:
-    """Read what `save_matrices` wrote."""
-    return LCAOMatrices(**step.arrays("matrices.npz"))
+    """Read what `save_matrices` wrote; an older emforce wrote the matrices of all R."""
+    arrays = step.arrays("matrices.npz")
+    R = arrays["R"]
+    if len(arrays["h"]) < len(R):
+        partner = opposite(R)
+        first = np.minimum(np.arange(len(R)), partner)
+        place = np.searchsorted(np.flatnonzero(np.arange(len(R)) <= partner), first)
+        turned = partner < np.arange(len(R))
+        for name in ("h", "s"):
+            whole = arrays[name][place]
+            whole[turned] = whole[turned].swapaxes(1, 2)
+            arrays[name] = whole
+    return LCAOMatrices(**arrays)
+
+
+def opposite(R: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Index of -R for each lattice translation R (nR, 3): of a set closed under R -> -R, or modulo the mesh that it fills.
+
+    Raises
+    ------
+    InputError : some -R is not there
+    """
+    low, mesh = R.min(axis=0), np.ptp(R, axis=0) + 1
+    place = {tuple(r): i for i, r in enumerate(((R - low) % mesh).tolist())}
+    found = [place.get(tuple(r)) for r in ((-R - low) % mesh).tolist()]
+    if None in found:
+        raise InputError("R", R.tolist(), "translations closed under R -> -R")
+    return np.array(found)
 
 
 class Laps:

@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,7 +217,13 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def save_arrays(folder: Path, arrays: Arrays, name: str = "arrays.npz") -> None:
-    """Write arrays into a step's folder."""
-    with (folder / name).open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
+def save_arrays(folder: Path, arrays: Arrays, name: str = "arrays.npz", *, packed: bool = False) -> None:
+    """Write arrays into a step's folder; `packed`: compressed quickly, for arrays that are mostly zero."""
+    if not packed:
+        with (folder / name).open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
+        return
+    with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for key, array in arrays.items():
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)

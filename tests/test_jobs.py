@@ -11,11 +11,12 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from emforce.errors import ConvergenceError
+from emforce.errors import ConvergenceError, InputError
 from emforce.jobs import execute
+from emforce.physics.lcao import LCAOMatrices
 from emforce.plan import setups
-from emforce.steps import Step, atoms_document, document_atoms, load_matrices
-from emforce.store import Store
+from emforce.steps import Step, atoms_document, document_atoms, load_matrices, opposite, save_matrices
+from emforce.store import Store, save_arrays
 
 A = 4.04
 DFT = {"functional": "PBE", "recipe": "default", "smearing_eV": 0.2, "grid_A": 0.3, "density_tolerance": 1e-4,
@@ -103,3 +104,48 @@ def test_keys_follow_the_content_of_the_basis(monkeypatch):
     monkeypatch.setattr(basis, "recipes_table", lambda: table)
     assert basis.basis_name("Al") != ""
     assert bulk_step("Al", load_settings("quick")).key != before
+
+
+def lattice_matrices(R: Any, partner: list[int]) -> LCAOMatrices:
+    """Random H(R), S(R) with H(-R) = H(R)^T."""
+    random = np.random.default_rng(1)
+    h, s = (random.normal(size=(len(R), 3, 3)) for _ in range(2))
+    h, s = (x + x[partner].swapaxes(1, 2) for x in (h, s))
+    return LCAOMatrices(np.eye(3), np.zeros((3, 3)), np.ones(3, dtype=int), np.array(R), h, s)
+
+
+@pytest.mark.parametrize(("R", "partner"), [
+    ([(0, 0, 0), (1, 0, 0), (2, 0, 0), (0, 1, 0), (1, 1, 0), (2, 1, 0), (0, 2, 0), (1, 2, 0), (2, 2, 0)],
+     [0, 2, 1, 6, 8, 7, 3, 5, 4]),  # modulo a mesh of 3 x 3 x 1
+    ([(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)], [0, 1, 2, 3]),  # of 1 x 2 x 2: every R is its own opposite
+    ([(-1, 0, 0), (-1, 1, 0), (0, 0, 0), (1, -1, 0), (1, 0, 0)], [4, 3, 2, 1, 0]),  # not a whole box
+])
+def test_matrices_come_back_from_the_half_that_is_stored(tmp_path: Path, R: Any, partner: list[int]) -> None:
+    assert opposite(np.array(R)).tolist() == partner
+    given = lattice_matrices(R, partner)
+
+    def write(folder: Path, log: Path) -> dict[str, Any]:
+        save_matrices(folder, given)
+        return {}
+
+    done = Store(tmp_path).run("image", "k", {}, write)
+    assert len(done.arrays("matrices.npz")["h"]) == sum(i <= p for i, p in enumerate(partner))
+    back = load_matrices(done)
+    for name in ("cell", "positions", "orbitals", "R", "h", "s"):
+        assert np.array_equal(getattr(back, name), getattr(given, name)), name
+
+
+def test_matrices_of_every_translation_are_read_as_they_are(tmp_path: Path) -> None:
+    given = lattice_matrices([(-1, 0, 0), (0, 0, 0), (1, 0, 0)], [2, 1, 0])  # as an older emforce wrote them
+
+    def write(folder: Path, log: Path) -> dict[str, Any]:
+        save_arrays(folder, {name: getattr(given, name) for name in ("cell", "positions", "orbitals", "R", "h", "s")},
+                    "matrices.npz")
+        return {}
+
+    assert np.array_equal(load_matrices(Store(tmp_path).run("image", "k", {}, write)).h, given.h)
+
+
+def test_translations_without_their_opposite_are_refused() -> None:
+    with pytest.raises(InputError, match="closed"):
+        opposite(np.array([(0, 0, 0), (1, 0, 0), (0, 2, 0)]))

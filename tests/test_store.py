@@ -48,6 +48,21 @@ def test_a_step_is_computed_once(tmp_path):
     assert json.loads((first.folder / "meta.json").read_text())["inputs"] == {"x": 1}
 
 
+def test_packed_arrays_are_smaller_and_the_same(tmp_path):
+    arrays = {"mostly zero": np.where(np.arange(90000) % 50 == 0, np.pi, 0.0).reshape(300, 300), "number": np.array(3)}
+
+    def write(folder: Path, log: Path) -> dict[str, Any]:
+        save_arrays(folder, arrays, "plain.npz")
+        save_arrays(folder, arrays, "packed.npz", packed=True)
+        return {}
+
+    done = Store(tmp_path).run("mover", "k", {}, write)
+    for name in ("plain.npz", "packed.npz"):
+        back = done.arrays(name)
+        assert set(back) == set(arrays) and all(np.array_equal(back[key], arrays[key]) for key in arrays)
+    assert (done.folder / "packed.npz").stat().st_size < 0.1 * (done.folder / "plain.npz").stat().st_size
+
+
 def test_time_and_processor_time_of_a_step(tmp_path):
     def sleep(folder: Path, log: Path) -> dict[str, Any]:
         time.sleep(0.3)

@@ -80,15 +80,22 @@ def _there(row: Document, name: str) -> bool:
     if name in ("z_star", "direction_total"):
         # a total without a direct part is no total
         return row["z_star_low"] is not None or (row["z_star"] is not None)
-    return row[name] is not None
+    return row[name] is not None or (name == "z_direct_used" and _direct_interval(row) is not None)
+
+
+def _direct_interval(row: Document) -> str | None:
+    """The interval of the direct valence where it, and not a model of it, is wanted and has no single value."""
+    if row["z_direct_used"] is not None or row["direct_model"] != "dft" or row["z_direct_low"] is None:
+        return None
+    return f"{row['z_direct_low']:.3g} to {row['z_direct_high']:.3g}"
 
 
 def _shown(row: Document, name: str) -> str:
     value = row[name]
     if name == "z_star" and value is None and row["z_star_low"] is not None:
         return f"{row['z_star_low']:.3g} to {row['z_star_high']:.3g}"
-    if name == "z_direct_used" and value is None and row["direct_model"] == "dft" and row["z_direct_low"] is not None:
-        return f"{row['z_direct_low']:.3g} to {row['z_direct_high']:.3g}"
+    if name == "z_direct_used" and row["direct_model"] == "dft":
+        return _direct_interval(row) or plus_minus(value, row["z_direct_sigma"])
     if name == "d_m2_s" and value is not None:
         factor = row["d_factor"]
         return f"{value:.2e}" + (f" ×/÷ {factor:.2g}" if factor is not None else "")

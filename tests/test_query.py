@@ -128,6 +128,15 @@ def test_only_current_rows_unless_all(database):
     assert bad["z_wind"] is None and bad["direction"] == "", "not computed is not undecided"
 
 
+def test_a_table_has_the_direct_valence_with_its_sigma_or_its_interval(database):
+    known = {"z_direct": 0.66, "z_direct_sigma_parts": {"drift": 0.33}, "z_direct_low": 0.33, "z_direct_high": 0.99}
+    only_interval = {"z_direct_sigma_parts": {"drift": 2.0}, "z_direct_low": -0.46, "z_direct_high": 0.31}
+    database.add(synthetic.record(hop="known", **known))
+    database.add(synthetic.record(hop="between", **only_interval))
+    assert "0.66 ± 0.33" in query.as_table(ask(database, "hop=known"))
+    assert "-0.46 to 0.31" in query.as_table(ask(database, "hop=between"))  # the column is there though no row has a value
+
+
 def test_json_has_all_keys_with_their_types(database):
     rows = json.loads(query.as_json(ask(database, which="all")))
     allowed = {"text": str, "number": (int, float, type(None)), "json": (list, dict, type(None))}

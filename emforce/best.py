@@ -5,8 +5,8 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
 
     1. that of the higher preset: production, standard, quick, any other;
     2. among those, one whose overridden fields converge it further (a larger cell, a denser mesh, spin-orbit coupling:
-       `emforce.refinement`) before one without, and that before any other with overridden fields. For the direct valence a
-       value, be it in another basis or in a smaller cell, comes before an interval;
+       `emforce.refinement`), in whatever basis, before one without, and that before any other with overridden fields. For
+       the direct valence a value, be it in another basis or in a smaller cell, comes before an interval;
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
        reason, as is that of an E_a of a vacancy without its formation energy;
     4. among those, the one with more fields that converge it further (a larger cell with spin-orbit coupling before either);
@@ -26,7 +26,7 @@ from typing import Any
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
 from .record import HOP_AVERAGE, drift_direction
-from .refinement import BASIS, OTHERWISE, refined_fields, refinement
+from .refinement import BASIS, FURTHER, OTHERWISE, refined_fields, refinement
 from .settings import preset_fields, preset_label
 from .stored import Document
 
@@ -60,9 +60,10 @@ def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, int, int
     label = str(row["preset"])
     name, fields = preset_fields(label)
     order = PRESETS.index(name) if name in PRESETS else len(PRESETS)
-    no_value = group == "direct" and (
-        row.get("z_direct") is None
-        or refinement(preset_label(name, {k: v for k, v in fields.items() if k != BASIS}), group) == OTHERWISE)
+    any_basis = preset_label(name, {k: v for k, v in fields.items() if k != BASIS})
+    no_value = group == "direct" and (row.get("z_direct") is None or refinement(any_basis, group) == OTHERWISE)
+    if refinement(any_basis, group) == FURTHER:
+        label = any_basis
     sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
     return (order, no_value, refinement(label, group), _left_open(row, group), -refined_fields(label, group),
             sigmas[0] if sigmas else math.inf, -int(row["id"]))

@@ -102,6 +102,21 @@ def test_what_is_converged_further_in_more_ways_is_served(tmp_path):
     assert [refined_fields(label, "wind") for label in (both, LARGER, "quick", "quick (direct.compute=False)")] == [2, 1, 0, 0]
 
 
+def test_a_denser_mesh_is_served_in_whatever_basis_and_another_basis_alone_is_not(tmp_path):
+    finer = {basis: preset_label("quick", {"host.embedding_mesh": 48} | basis_field)
+             for basis, basis_field in {"default": {}, "small": {"dft.recipe": "small"}}.items()}
+    for rows, served in (
+        ([hop("quick", -82.0, 48.0), hop(SMALL, -62.0, 3.0)], "quick"),
+        ([hop("quick", -82.0, 3.0), hop(finer["small"], -59.0, 20.0)], finer["small"]),
+        ([hop(finer["default"], -112.0, 10.0), hop(finer["small"], -111.0, 7.0)], finer["small"]),  # equals: the smaller sigma
+    ):
+        with Database(tmp_path / f"{served} {len(rows)} {rows[0].preset}.db", create=True) as database:
+            for record in rows:
+                database.add(record)
+            (best,) = best_rows(database.rows([]))
+        assert best["preset"] == served
+
+
 def test_labels_are_read_as_they_are_written():
     overrides = {"structure.slab_size": (4, 4, 1), "dft.grid_A": 0.2, "kinetics.plane_wave": True}
     assert refinement(preset_label("quick", overrides), "kinetics") == FURTHER

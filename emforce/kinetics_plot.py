@@ -25,6 +25,8 @@ from .stored import Document
 
 #: kinds of figure, and the (beginnings of the) names of their files
 KINDS = {"path": "path", "diffusion": "diffusion"}
+#: m2/s: an atom that hops once in the age of the universe; slower hops do not stretch the figure of the others
+_LEAST_D = 1e-38
 #: drawn temperatures: of adatoms in K, of the bulk in units of the melting temperature
 _ADATOM_K, _BULK_SHARE = (150.0, 900.0), (0.4, 1.0)
 _UPPER_TICKS_K = (150, 200, 300, 400, 600, 900, 1300, 2000, 3000)
@@ -156,7 +158,7 @@ def diffusion_figure(rows: Sequence[Document], published: Sequence[Document]) ->
     with mpl.rc_context(_STYLE):
         hops = {_place(row) for row in ours}
         known = [row for row in theirs if _place(row) in hops]
-        lead = "Lines and bands: computed, one standard uncertainty of ln D. "
+        lead = f"Lines and bands: computed, one standard uncertainty of ln D; none below {_LEAST_D:g} m²/s. "
         if known:
             lead += "Symbols: published, within their temperatures; broken lines where these are not stated. "
             lead += "; ".join(sorted({f"{row['metal']}: {row['source']}" for row in known})) + ". "
@@ -167,6 +169,7 @@ def diffusion_figure(rows: Sequence[Document], published: Sequence[Document]) ->
         figure, axes = _figure(len(panels), ours, lead, panel_height=3.7 + _LEGEND_LINE * most)
         for axis, (name, group) in zip(axes, panels.items(), strict=True):
             _draw_diffusion(axis, group, beside[name])
+            axis.set_ylim(bottom=max(axis.get_ylim()[0], _LEAST_D))
             axis.set_title("adatoms" if name == "surface" else "bulk", pad=30)
             axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), handlelength=1.6)
     return figure

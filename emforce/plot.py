@@ -47,6 +47,7 @@ _STYLE: dict[str, Any] = {
 _PANEL_INCHES = (3.4, 3.5)
 _CAPTION_LINE = 0.14  # inches
 _LEGEND_LINE = 0.19
+_LEGEND_CHARACTERS = 40
 
 
 class NothingToDraw(EmforceError):
@@ -67,7 +68,8 @@ def hop_figure(rows: Iterable[Document]) -> Figure:
     panels = _panels(rows)
     with mpl.rc_context(_STYLE):
         shown = [row for group in panels.values() for row in group]
-        figure, axes = _figure(len(panels), shown, f"{_SIGN} Dashed: average along the hop.")
+        height = _height([list(_series(group)) for group in panels.values()])
+        figure, axes = _figure(len(panels), shown, f"{_SIGN} Dashed: average along the hop.", panel_height=height)
         for axis, (title, group) in zip(axes, panels.items(), strict=True):
             for i, (label, series) in enumerate(_series(group).items()):
                 _draw_hop(axis, series, label, i)
@@ -83,22 +85,24 @@ def wind_figure(
     temperatures_K: Sequence[float] = TABLE_TEMPERATURES_K,
     resistivity: Resistivity = bulk_resistivity,
 ) -> Figure:
-    """Z_wind = K/rho against 1/rho, a panel per metal and facet, with the temperature on the upper axis.
+    """Z_wind = K/rho against 1/rho, a panel per hop, with the temperature on the upper axis.
 
-    A straight line through the origin with slope K for each site, its uncertainty as a band, and error bars
-    at the temperatures. Temperatures outside the known range of rho of a metal are left out.
+    A straight line through the origin with slope K for each site, or, of a hop computed with several settings, for the average
+    along it with each, its uncertainty as a band, and error bars at the temperatures. Temperatures outside the known range of
+    rho of a metal are left out.
 
     Raises
     ------
     NothingToDraw : no row has a number to show
     InputError : no temperature is in range
     """
-    panels = _panels(rows, "hop")
+    panels = {title: _few(group) for title, group in _panels(rows, "hop").items()}
     with mpl.rc_context(_STYLE):
         shown = [row for group in panels.values() for row in group]
         lead = f"{_SIGN} Points are set apart sideways for clarity. "
         lead += _rho_sources({row["metal"] for row in shown}, temperatures_K, resistivity)
-        figure, axes = _figure(len(panels), shown, lead)
+        legends = [[_label(row, group, ("site", *_SERIES)) for row in group] for group in panels.values()]
+        figure, axes = _figure(len(panels), shown, lead, panel_height=_height(legends) + 0.3)
         for axis, (title, group) in zip(axes, panels.items(), strict=True):
             found = _resistivities(str(group[0]["metal"]), temperatures_K, resistivity)
             x = 1.0 / np.array(list(found.values()))
@@ -359,11 +363,29 @@ def _legend_below(axis: Any) -> None:
     else:
         axis.set_ylim(low - 0.02 * (high - low), high + 0.05 * (high - low))
     handles, labels = axis.get_legend_handles_labels()
+    labels = [_wrapped(label) for label in labels]
     lengths = [len(re.sub(r"\\mathrm|[\\{}$_]", "", label)) for label in labels]  # of what is seen
     across = 2 if len(labels) > 1 and max(lengths) < 18 else 1
     axis.legend(
         handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=across, handlelength=1.6
     )
+
+
+def _wrapped(label: str) -> str:
+    """A label of a legend in lines that are no wider than a panel; formulas stay in one."""
+    return label if "$" in label else textwrap.fill(label, _LEGEND_CHARACTERS, break_long_words=False)
+
+
+def _height(legends: Sequence[Sequence[str]]) -> float:
+    """Inches of panels with these labels in their legends."""
+    most = max(sum(_wrapped(label).count("\n") + 1 for label in labels) for labels in legends)
+    return _PANEL_INCHES[1] + 0.8 * _LEGEND_LINE * (most - 1)
+
+
+def _few(group: list[Document]) -> list[Document]:
+    """The rows of a hop, or where it was computed with several settings its averages."""
+    averages = [row for row in group if row["site"] == HOP_AVERAGE]
+    return averages if averages and len({row["preset"] for row in group}) > 1 else group
 
 
 def variant(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:

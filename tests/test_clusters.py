@@ -395,8 +395,9 @@ def batch_system(write, tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     fake(write, "sbatch", f"""cd {tmp_path}
+rm -f pid job.err
 setsid sh -c 'echo $$; exec bash '$1' 2>job.err' >pid &
-sleep 0.3
+until [ -s pid ] && [ -e job.err ]; do sleep 0.05; done
 cat pid; cat pid >>jobs
 mkdir -p results/logs; mv job.err results/logs/emforce-$(cat pid).err""")
     fake(write, "squeue", f"for p in $(cat {tmp_path}/jobs); do kill -0 $p 2>/dev/null && echo $p; done; exit 0")

@@ -89,7 +89,7 @@ def test_rotation_of_any_vector(vector):
     assert np.linalg.det(rotation) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("name, points", [("w100-adatom", [0.0, 0.5]), ("cu100-adatom", [0.0, 0.25, 0.5])])
+@pytest.mark.parametrize("name, points", [("mo100-adatom", [0.0, 0.5]), ("cu100-adatom", [0.0, 0.25, 0.5])])
 def test_steps_of_the_main_job(name, points):
     made, count = planned(name), len(points)
     assert [image.fraction for image in made.hop.images] == points

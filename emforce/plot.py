@@ -96,19 +96,19 @@ def wind_figure(
     NothingToDraw : no row has a number to show
     InputError : no temperature is in range
     """
-    panels = {title: _few(group) for title, group in _panels(rows, "hop").items()}
+    panels = {title: sorted(_few(group), key=_place) for title, group in _panels(rows, "hop").items()}
     with mpl.rc_context(_STYLE):
         shown = [row for group in panels.values() for row in group]
         lead = f"{_SIGN} Points are set apart sideways for clarity. "
         lead += _rho_sources({row["metal"] for row in shown}, temperatures_K, resistivity)
         legends = [[_label(row, group, ("site", *_SERIES)) for row in group] for group in panels.values()]
         figure, axes = _figure(len(panels), shown, lead, panel_height=_height(legends) + 0.3)
-        for axis, (title, group) in zip(axes, panels.items(), strict=True):
+        for axis, (title, group), labels in zip(axes, panels.items(), legends, strict=True):
             found = _resistivities(str(group[0]["metal"]), temperatures_K, resistivity)
             x = 1.0 / np.array(list(found.values()))
-            for i, row in enumerate(sorted(group, key=_place)):
+            for i, (row, label) in enumerate(zip(group, labels, strict=True)):
                 aside = 0.012 * float(x.max()) * (i - (len(group) - 1) / 2)
-                _draw_valence(axis, row, (x, aside), i, _label(row, group, ("site", *_SERIES)))
+                _draw_valence(axis, row, (x, aside), i, label)
             axis.axhline(0, color="0.6", linewidth=0.7, zorder=0)
             axis.set(xlabel=r"$1/\rho$ (1/(µΩ cm))", ylabel=BY_NAME["z_wind"].axis)
             axis.set_xlim(0, 1.08 * float(x.max()))

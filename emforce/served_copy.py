@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .copies import backup, copy_tables
-from .database import STANDINGS, Database
+from .database import Database
 from .storage import Storage
 from .stored import Document
 
@@ -44,16 +44,9 @@ def served_copy(location: str | Path | None, target: Path) -> int:
 
 def rested_on(rows: Sequence[Document]) -> list[Document]:
     """Of all rows those that are not superseded, and those that one of these was computed from."""
-    by_number = {int(row["id"]): row for row in rows}
-    kept: set[int] = set()
-    wanted = [number for number, row in by_number.items() if row["standing"] in set(STANDINGS) - {"superseded"}]
-    while wanted:
-        number = wanted.pop()
-        if number in by_number and number not in kept:
-            kept.add(number)
-            heat = by_number[number]["provenance"].get("heat", {})
-            wanted += [int(heat[name]) for name in _ROWS_OF_HEAT if heat.get(name) is not None]
-    return [row for number, row in by_number.items() if number in kept]
+    served = [row for row in rows if row["standing"] != "superseded"]
+    under = {row["provenance"].get("heat", {}).get(name) for row in served for name in _ROWS_OF_HEAT}
+    return [row for row in rows if row["standing"] != "superseded" or row["id"] in under]
 
 
 __all__ = ["rested_on", "served_copy"]

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from numpy.typing import NDArray
 
 from emforce.errors import InputError
-from emforce.physics.lcao import LCAOMatrices
+from emforce.physics.lcao import LCAOMatrices, opposite
 from emforce.store import Finished, Store, content_hash, save_arrays
 
 #: raise when a job gives other numbers for the same inputs
@@ -99,21 +98,6 @@ def load_matrices(step: Finished) -> LCAOMatrices:
             whole[turned] = whole[turned].swapaxes(1, 2)
             arrays[name] = whole
     return LCAOMatrices(**arrays)
-
-
-def opposite(R: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Index of -R for each lattice translation R (nR, 3): of a set closed under R -> -R, or modulo the mesh that it fills.
-
-    Raises
-    ------
-    InputError : some -R is not there
-    """
-    low, mesh = R.min(axis=0), np.ptp(R, axis=0) + 1
-    place = {tuple(r): i for i, r in enumerate(((R - low) % mesh).tolist())}
-    found = [place.get(tuple(r)) for r in ((-R - low) % mesh).tolist()]
-    if None in found:
-        raise InputError("R", R.tolist(), "translations closed under R -> -R")
-    return np.array(found)
 
 
 class Laps:

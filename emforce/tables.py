@@ -77,25 +77,26 @@ def as_table(rows: Sequence[Document]) -> str:
 
 
 def _there(row: Document, name: str) -> bool:
-    if name in ("z_star", "direction_total"):
-        # a total without a direct part is no total
-        return row["z_star_low"] is not None or (row["z_star"] is not None)
-    return row[name] is not None or (name == "z_direct_used" and _direct_interval(row) is not None)
+    name = "z_star" if name == "direction_total" else name  # a total without a direct part is no total
+    return row[name] is not None or interval(row, name) is not None
 
 
-def _direct_interval(row: Document) -> str | None:
-    """The interval of the direct valence where it, and not a model of it, is wanted and has no single value."""
-    if row["z_direct_used"] is not None or row["direct_model"] != "dft" or row["z_direct_low"] is None:
+def interval(row: Document, name: str) -> str | None:
+    """The interval of Z* or the direct valence (computed, not a model of it) where it has no single value; None for all else."""
+    stem = {"z_star": "z_star", "z_direct_used": "z_direct"}.get(name)
+    if stem is None or row[name] is not None or (name == "z_direct_used" and row["direct_model"] != "dft"):
         return None
-    return f"{row['z_direct_low']:.3g} to {row['z_direct_high']:.3g}"
+    low, high = row.get(f"{stem}_low"), row.get(f"{stem}_high")
+    return None if low is None or high is None else f"{low:.3g} to {high:.3g}"
 
 
 def _shown(row: Document, name: str) -> str:
     value = row[name]
-    if name == "z_star" and value is None and row["z_star_low"] is not None:
-        return f"{row['z_star_low']:.3g} to {row['z_star_high']:.3g}"
+    between = interval(row, name)
+    if between is not None:
+        return between
     if name == "z_direct_used" and row["direct_model"] == "dft":
-        return _direct_interval(row) or plus_minus(value, row["z_direct_sigma"])
+        return plus_minus(value, row["z_direct_sigma"])
     if name == "d_m2_s" and value is not None:
         factor = row["d_factor"]
         return f"{value:.2e}" + (f" ×/÷ {factor:.2g}" if factor is not None else "")

@@ -13,9 +13,9 @@ from ase.build import bulk
 
 from emforce.errors import ConvergenceError, InputError
 from emforce.jobs import execute
-from emforce.physics.lcao import LCAOMatrices
+from emforce.physics.lcao import LCAOMatrices, opposite
 from emforce.plan import setups
-from emforce.steps import Step, atoms_document, document_atoms, load_matrices, opposite, save_matrices
+from emforce.steps import Step, atoms_document, document_atoms, load_matrices, save_matrices
 from emforce.store import Store, save_arrays
 
 A = 4.04

@@ -204,7 +204,7 @@ def real_space(
     """
     R_list, (h, s) = _nearest(cell, positions, orbitals, mesh, (h_k, s_k), (1e-12, 1e-14))
     # Hermiticity A(-R) = A(R)^T holds up to rounding of the mesh sums; make it exact.
-    minus = _minus(R_list)
+    minus = opposite(R_list)
     h = 0.5 * (h + h[minus].swapaxes(1, 2))
     s = 0.5 * (s + s[minus].swapaxes(1, 2))
     return LCAOMatrices(cell, positions, orbitals, R_list, h, s)
@@ -223,12 +223,22 @@ def real_space_odd(
     """
     R_list, a = _nearest(cell, positions, orbitals, mesh, tuple(-1j * x_k), (1e-14,) * len(x_k))
     stack = np.array(a)
-    return R_list, 0.5 * (stack - stack[:, _minus(R_list)].swapaxes(2, 3))
+    return R_list, 0.5 * (stack - stack[:, opposite(R_list)].swapaxes(2, 3))
 
 
-def _minus(R: Ints) -> list[int]:
-    """Place of -R of each R."""
-    return [int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R]
+def opposite(R: Ints) -> Ints:
+    """Place of -R of each lattice translation R (nR, 3): of a set closed under R -> -R, or modulo the mesh that it fills.
+
+    Raises
+    ------
+    InputError : some -R is not there
+    """
+    low, mesh = R.min(axis=0), np.ptp(R, axis=0) + 1
+    place = {tuple(r): i for i, r in enumerate(((R - low) % mesh).tolist())}
+    found = [place.get(tuple(r)) for r in ((-R - low) % mesh).tolist()]
+    if None in found:
+        raise InputError("R", R.tolist(), "translations closed under R -> -R")
+    return np.array(found)
 
 
 def _nearest(

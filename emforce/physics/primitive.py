@@ -22,7 +22,7 @@ import numpy as np
 
 from emforce.errors import InputError
 from emforce.physics.lattice_sum import LatticeSum
-from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices
+from emforce.physics.lcao import Complexes, Floats, Ints, LCAOMatrices, opposite
 
 Table = tuple[Ints, Floats]
 #: elements between atoms that a translation joins may differ by so much (eV; overlap: 1; dipoles: Angstrom)
@@ -121,7 +121,7 @@ class FoldedSum:
         self._folded, self._orbitals, self._count = folded, orbitals, len(rho)
         self.blocks = LatticeSum(k, rho, folded.shifts).blocks
         self.kept, self._index = np.unique(folded.orbital[orbitals], return_inverse=True)
-        self.minus = np.array([int(np.flatnonzero((R == -r).all(axis=1))[0]) for r in R])
+        self.minus = opposite(R)
 
     def zeros(self, *shape: int) -> Complexes:
         """(*shape, n_rho, m'^2), what the blocks are added to."""

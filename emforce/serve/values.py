@@ -14,6 +14,7 @@ from ..evaluate import DIRECT_MODELS, Wire
 from ..keys import BY_NAME, KEYS, SIGMA_OF
 from ..query import Answer, Question, check_temperature, parse, parse_expression, plus_minus, select
 from ..stored import Document
+from ..tables import interval
 
 #: what a page may ask, and what holds where nothing is given
 DEFAULTS = {"filter": "", "temperature_K": "300", "direct_model": "dft", "which": "best", "literature": "", "sort": "",
@@ -121,10 +122,9 @@ def cell(row: Document, name: str) -> str:
     value = row[name]
     if name == "status":
         return "" if row["standing"] == "current" else f"{row['standing']}: {row['reason']}".removesuffix(": ")
-    for quantity, stem in (("z_star", "z_star"), ("z_direct_used", "z_direct")):
-        low, high = row.get(f"{stem}_low"), row.get(f"{stem}_high")
-        if name == quantity and value is None and low is not None and high is not None:
-            return f"{low:.3g} to {high:.3g}" if quantity == "z_star" or row["direct_model"] == "dft" else "–"
+    between = interval(row, name)
+    if between is not None:
+        return between
     if value is None:
         return "–"
     if name == "d_m2_s":

@@ -86,8 +86,13 @@ def interval(row: Document, name: str) -> str | None:
     stem = {"z_star": "z_star", "z_direct_used": "z_direct"}.get(name)
     if stem is None or row[name] is not None or (name == "z_direct_used" and row["direct_model"] != "dft"):
         return None
-    low, high = row.get(f"{stem}_low"), row.get(f"{stem}_high")
-    return None if low is None or high is None else f"{low:.3g} to {high:.3g}"
+    return _between(row, stem)
+
+
+def _between(row: Document, name: str) -> str | None:
+    """The interval of a quantity that has no single value, from the two ends stored beside it."""
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    return None if row.get(name) is not None or low is None or high is None else f"{low:.3g} to {high:.3g}"
 
 
 def _shown(row: Document, name: str) -> str:
@@ -116,7 +121,7 @@ def result_table(
 
     Z* = Z_direct + K_wind/rho where a row has its direct valence, Z_wind = K_wind/rho in a table in which none has. `rows` are
     stored rows (`Database.rows`) or documents of records. A cell is "-" where the metal has molten or the direct valence is
-    not known; an interval stands as [low, high].
+    not known; an interval stands as `low to high`.
     """
     whole = any(row.get("z_direct") is not None or row.get("z_direct_low") is not None for row in rows)
     heads = ["metal", "facet", "hop", "site"]
@@ -149,10 +154,7 @@ def result_table(
 
 def _or_interval(row: Document, name: str) -> str:
     """`value ± sigma`, or the interval of a quantity without a single value."""
-    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    if row.get(name) is None and low is not None and high is not None:
-        return f"[{low:.2g}, {high:.2g}]"
-    return plus_minus(row.get(name), row.get(f"{name}_sigma"))
+    return _between(row, name) or plus_minus(row.get(name), row.get(f"{name}_sigma"))
 
 
 def plus_minus(value: float | None, sigma: float | None) -> str:

@@ -147,7 +147,7 @@ def test_unknown_metal_recipe_and_state() -> None:
         load_reference("Xx")
 
 
-@pytest.mark.parametrize(("symbol", "functional"), [*((symbol, "PBE") for symbol in METALS), ("W", "LDA"), ("Mo", "LDA")])
+@pytest.mark.parametrize(("symbol", "functional"), [(symbol, functional) for symbol in METALS for functional in ("PBE", "LDA")])
 def test_references_belong_to_the_materials_and_hold_together(symbol: str, functional: str) -> None:
     reference, metal = load_reference(symbol, functional=functional), material(symbol)
     assert (reference.symbol, reference.functional) == (symbol, functional)

@@ -485,6 +485,8 @@ def test_hop_average() -> None:
     assert hop_average(s, np.sin(np.pi * s), symmetric=True) == pytest.approx(2 / np.pi, rel=1e-3)
     with pytest.raises(InputError, match="fractions"):
         hop_average(np.array([0.0, 0.5]), np.array([1.0, 3.0]), symmetric=False)
+    with pytest.raises(InputError, match="fractions"):
+        hop_average(np.array([]), np.array([]), symmetric=True)
 
 
 def test_a_region_that_misses_the_hole_or_every_atom_is_refused() -> None:

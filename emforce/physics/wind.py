@@ -139,6 +139,6 @@ def hop_average(fractions: Floats, values: Floats, symmetric: bool) -> float:
         s, v = np.concatenate([s, 1 - s]), np.concatenate([v, v])
     s, first = np.unique(np.round(s, 9), return_index=True)
     v = v[first]
-    if s[0] > 1e-6 or s[-1] < 1 - 1e-6:
+    if not len(s) or s[0] > 1e-6 or s[-1] < 1 - 1e-6:
         raise InputError("fractions", s.tolist(), "points that reach from s = 0 to s = 1")
     return float(np.trapezoid(v, s))

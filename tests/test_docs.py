@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from dataclasses import fields
@@ -12,6 +13,7 @@ import pytest
 from emforce.assess import BASIS_MISPLACEMENT, GEOMETRY_SLOPE, UNRELAXED_MISPLACEMENT
 from emforce.cli import _parser
 from emforce.commands.options import overrides
+from emforce.errors import InputError
 from emforce.record import SIGMA_PARTS
 from emforce.settings import _SECTIONS, load_settings
 
@@ -85,3 +87,42 @@ def test_files_named_in_the_documentation_are_there():
 
 def test_commands_are_found():
     assert any(line.startswith("emforce run") for _, line in commands())
+
+
+def examples():
+    """workflows/refresh_examples.py as a module."""
+    found = importlib.util.spec_from_file_location("refresh_examples", ROOT / "workflows" / "refresh_examples.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_exports_in_the_documentation_are_those_of_the_shipped_database(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    text, commands_run = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8"), []
+    tool = examples()
+
+    def run(command):
+        commands_run.append(command)
+        return tool.output_of(command)
+
+    assert tool.refreshed(text, run) == text, "run workflows/refresh_examples.py"
+    shown = {re.search(r"--to (\w+)|$", line)[1] for line in commands_run}
+    assert shown >= {"csv", "emspice", "moose", "festim", "lammps", "kmc", "onsager"}
+
+
+def test_an_example_takes_the_present_output():
+    commands = "    emforce export a\n    emforce export \\\n        b\n"
+    page = f"Words.\n\n{commands}\n```text\n# ...\nz = 1.5 m\n- 7 and a long...\n```\nWords.\n"
+    ran = []
+
+    def run(command):
+        ran.append(command.split())
+        return ["head", "z = -2.25 m", "y = 1", "- 8 and another line", "end"]
+
+    new = examples().refreshed(page, run)
+    assert ran == [["emforce", "export", "b"]]
+    assert new == page.replace("z = 1.5 m", "z = -2.25 m").replace("- 7 and a long...", "- 8 and anothe...")
+    assert examples().refreshed(new, run) == new
+    with pytest.raises(InputError, match="example: 'z = 1.5 m'"):
+        examples().refreshed(page, lambda command: ["x = 1"])

@@ -36,6 +36,20 @@ def db(tmp_path_factory):
     return export_rows.write(tmp_path_factory.mktemp("export") / "emforce.db")
 
 
+#: K of W(110) along two directions; along the hop a third of the first and two thirds of the second
+DRIFTS = {"[001]": 20.0, "[1-10]": 60.0}
+
+
+def with_drifts(folder):
+    """A database with rows of the drift on W(110)."""
+    path = export_rows.write(folder / "emforce.db")
+    with Database(path) as database:
+        for direction, value in DRIFTS.items():
+            database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
+                                          hop_vector_angstrom=np.array([2.757, 0.0, 0.0]), k_wind_uohm_cm=value))
+    return path
+
+
 def z_star(metal):
     return Z_DIRECT + K[metal] / material(metal).rho_uohm_cm(T)
 
@@ -108,6 +122,27 @@ def test_lammps_sets_the_force_and_takes_other_types(capsys, db):
     assert after[types == 3] == pytest.approx(np.array([[0.0, 0.0, 1e-3 * z_star("W")]]), abs=1e-14)
 
 
+def test_lammps_takes_the_directions_of_bcc_110(capsys, tmp_path):
+    """F = e (Z_a a a.E + Z_b b b.E) with the stored drifts, in a box that the file's axes fit and in a turned one."""
+    path, rho = with_drifts(tmp_path), material("W").rho_uohm_cm(T)
+    text = export(capsys, path, "metal=W facet=110 -T 600 --to lammps --direct-model none")
+    field = np.array([1e-3, -2e-3, 5e-4])
+    _, before, after = lammps_forces(text, field.tolist())
+    force = np.array([DRIFTS["[001]"] * field[0], DRIFTS["[1-10]"] * field[1], 0.0]) / rho
+    assert (after - before)[0] == pytest.approx(force, rel=1e-9)
+    # [001] along y and [1-10] along x - z of the box, given longer than 1
+    turned = {"001": (0, 2, 0), "1m10": (1, 0, -1)}
+    settings = [word for name, vector in turned.items() for axis, value in zip("xyz", vector, strict=True)
+                for word in ("-var", f"emforce_W_{name}_{axis}", str(value))]
+    _, before, after = lammps_forces(text, field.tolist(), settings)
+    half = DRIFTS["[1-10]"] * (field[0] - field[2]) / 2
+    assert (after - before)[0] == pytest.approx(np.array([half, DRIFTS["[001]"] * field[1], -half]) / rho, rel=1e-9)
+    # a stated Z* is a scalar, whatever is stored
+    stated = export(capsys, path, "metal=W facet=110 -T 600 --to lammps --set z_star=7 --source 'a test'")
+    _, before, after = lammps_forces(stated, field.tolist())
+    assert (after - before)[0] == pytest.approx(7 * field, rel=1e-9)
+
+
 def test_lammps_without_a_field_changes_nothing(capsys, db):
     text = export(capsys, db, "metal=Cu facet=100 -T 600 --to lammps")
     _, before, after = lammps_forces(text, [0.0, 0.0, 0.0])
@@ -169,12 +204,7 @@ def test_onsager_drift_is_d_force_over_kt(capsys, db, filters):
 
 def test_onsager_drift_on_bcc_110_is_that_of_the_rows_for_its_directions(capsys, tmp_path):
     """v = D Z E/k_BT with onsager's own D, Z the tensor whose components are the stored drifts along [001] and [1-10]."""
-    path = export_rows.write(tmp_path / "emforce.db")
-    k = {"[001]": 20.0, "[1-10]": 60.0}  # along the hop: a third of the first and two thirds of the second
-    with Database(path) as database:
-        for direction, value in k.items():
-            database.add(synthetic.record(metal="W", facet="110", species="W", site=f"drift {direction}", fraction=math.nan,
-                                          hop_vector_angstrom=np.array([2.757, 0.0, 0.0]), k_wind_uohm_cm=value))
+    path, k = with_drifts(tmp_path), DRIFTS
     command = f"metal=W facet=110 -T 600 --to onsager --direct-model none {KINETIC}"
     data, _, calculator = read_onsager(export(capsys, path, command))
     cell = np.array(data["crystal"]["lattice"])

@@ -29,7 +29,7 @@ def stored_drifts(database: Database, row: Mapping[str, Any], question: Question
     rows = select(database, filters, replace(question, which="drift", sort="", details=False)).rows
     found = {drift_direction(str(each["site"])): (each[name], each[f"{name}_sigma"], str(each["preset"]))
              for each in rows if each[name] is not None}
-    return found if found.keys() == directions.keys() else {}
+    return {name: found[name] for name in directions} if found.keys() == directions.keys() else {}
 
 
 __all__ = ["stored_drifts"]

@@ -28,6 +28,8 @@ from emforce.structure import load_spec
 
 #: sections of the settings that change nothing about K(eps)
 _OWN = ("heat.", "kinetics.", "phonons.")
+#: the direct valence of a row
+_DIRECT = ("z_direct", "z_direct_sigma", "z_direct_low", "z_direct_high")
 #: energies that a curve needs
 _FEWEST = 3
 
@@ -86,9 +88,21 @@ def _input(spec: Spec, settings: Settings, database: Database) -> HeatInput:
     if not wind:
         raise InputError("SPEC", spec.name, f"one whose wind force is stored with preset {label} and basis {basis} (emforce run)")
     newest = {str(row["site"]): row for row in sorted(wind, key=lambda row: int(row["id"]))}
-    rows = tuple(sorted(newest.values(), key=lambda row: 2.0 if row["fraction"] is None else float(row["fraction"])))
+    ordered = sorted(newest.values(), key=lambda row: 2.0 if row["fraction"] is None else float(row["fraction"]))
+    rows = tuple(_with_direct(row, stored) for row in ordered)
     step = transport_step(bulk_step(spec.metal, settings), settings.heat)
     return HeatInput(settings, rows, _kinetics(stored, rows[0], label), step)
+
+
+def _with_direct(row: Document, stored: Sequence[Document]) -> Document:
+    """The row, where it has no direct valence with that of the best row of the same hop and site, and the id of the lender."""
+    held = [other for other in stored if hop_of(other) == hop_of(row) and other["site"] == row["site"] and other["status"] == "ok"
+            and (other["z_direct"] is not None or other["z_direct_low"] is not None)]
+    own = [other for other in held if other["id"] == row["id"]]
+    lender = min(own or held, key=lambda other: rank(other, "direct"), default=None)
+    if lender is None:
+        return {**row, "direct_row": None}
+    return {**row, **{name: lender[name] for name in _DIRECT}, "direct_row": lender["id"]}
 
 
 def _kinetics(stored: Sequence[Document], like: Document, label: str) -> Document | None:

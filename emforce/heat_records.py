@@ -49,7 +49,7 @@ class HeatInput:
 
     Attributes
     ----------
-    rows : stored rows with K(eps), one per site
+    rows : stored rows with K(eps), one per site, each with a direct valence where the hop has one, and the row of that
     kinetics : stored row with barrier and reaction_atoms; None where there is none
     transport : planned step, with `bulk` among its needs
     """
@@ -193,6 +193,7 @@ def _details(item: HeatInput, row: Document, wind: HopWind, points: Sequence[Ele
                   "seebeck_uV_K": [p.seebeck for p in points], "q_star_eV": list(total)}
     return {
         "wind_row": row["id"],
+        "direct_row": row.get("direct_row"),
         "kinetics_row": None if item.kinetics is None else item.kinetics["id"],
         "z_direct": [none_for_nan(wind.z_direct), none_for_nan(wind.z_direct_sigma)],
         "temperature_K": [p.temperature_K for p in points],

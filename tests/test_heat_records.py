@@ -254,14 +254,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(capsys, tmp_path, arguments, s
     assert not (tmp_path / "store").exists()
 
 
-def test_the_command_takes_the_newest_rows_of_its_preset_and_stores_one_row_each(capsys, tmp_path, monkeypatch):
-    with Database(tmp_path / "a.db", create=True) as rows:
-        rows.add(wind_record(k_of_energy_uohm_cm=-110 + 0 * ENERGIES))
-        rows.add(wind_record())
-        rows.add(wind_record(site="initial", fraction=0.0))
-        rows.add(wind_record(preset="standard", k_of_energy_uohm_cm=-110 + 99 * ENERGIES))
-        rows.add(kinetics_record())
-
+@pytest.fixture
+def finished(monkeypatch, tmp_path):
+    """The steps of the command are there already."""
     class NoCampaign:
         def __init__(self, *_):
             pass
@@ -279,6 +274,16 @@ def test_the_command_takes_the_newest_rows_of_its_preset_and_stores_one_row_each
     monkeypatch.setattr(heat, "Campaign", NoCampaign)
     monkeypatch.setattr(heat.Store, "find", lambda self, kind, key: Finished(
         tmp_path, {"bulk": BULK, "transport": TRANSPORT}[kind], 0.0))
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_command_takes_the_newest_rows_of_its_preset_and_stores_one_row_each(capsys, tmp_path):
+    with Database(tmp_path / "a.db", create=True) as rows:
+        rows.add(wind_record(k_of_energy_uohm_cm=-110 + 0 * ENERGIES))
+        rows.add(wind_record())
+        rows.add(wind_record(site="initial", fraction=0.0))
+        rows.add(wind_record(preset="standard", k_of_energy_uohm_cm=-110 + 99 * ENERGIES))
+        rows.add(kinetics_record())
     code, out, err = command(capsys, tmp_path, "-T", "300")
     assert code == 0, err
     assert "towards the cold end" in out and "Roberts" in out
@@ -286,10 +291,33 @@ def test_the_command_takes_the_newest_rows_of_its_preset_and_stores_one_row_each
         stored = [row for row in rows.rows() if row["q_of_temperature"]]
     assert [row["site"] for row in stored] == ["initial", HOP_AVERAGE]
     assert stored[1]["q_condition"] == "J=0" and stored[0]["q_lattice_low_eV"] is None
-    assert stored[1]["provenance"]["heat"]["wind_row"] == 2
+    assert stored[1]["provenance"]["heat"]["wind_row"] == stored[1]["provenance"]["heat"]["direct_row"] == 2
     assert json.dumps(stored[1]["provenance"], allow_nan=False)
     assert cli.main(["query", "--db", str(tmp_path / "a.db"), "--best", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["q_star_eV"] is not None
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_row_without_direct_valence_takes_the_best_of_the_same_site(capsys, tmp_path):
+    none = {"z_direct": math.nan, "z_direct_sigma_parts": {}}
+    thick = {**none, "preset": "quick (direct.compute=False, structure.thick_layers=(16, 12))"}
+    with Database(tmp_path / "a.db", create=True) as rows:
+        rows.add(wind_record(z_direct=0.7))
+        rows.add(wind_record(site="initial", fraction=0.0, z_direct=-3.0))
+        rows.add(wind_record(**thick, k_of_energy_uohm_cm=-110 + 2 * SLOPE * ENERGIES))
+        rows.add(wind_record(**thick, site="saddle", fraction=0.5))
+        rows.add(kinetics_record())
+    overrides = ("--set", "structure.thick_layers=[16,12]", "--set", "direct.compute=false")
+    code, _, err = command(capsys, tmp_path, "-T", "300", *overrides)
+    assert code == 0, err
+    with Database(tmp_path / "a.db") as rows:
+        found = {row["site"]: row for row in rows.rows() if row["q_of_temperature"]}
+    heat_of = {site: row["provenance"]["heat"] for site, row in found.items()}
+    assert heat_of.keys() == {"saddle", HOP_AVERAGE}
+    assert (heat_of[HOP_AVERAGE]["wind_row"], heat_of[HOP_AVERAGE]["direct_row"]) == (3, 1)
+    assert heat_of[HOP_AVERAGE]["z_direct"] == [0.7, pytest.approx(0.1)] and found[HOP_AVERAGE]["q_condition"] == "J=0"
+    # no row of the saddle has one, and that of another site is not taken
+    assert heat_of["saddle"]["direct_row"] is None and set(heat_of["saddle"]["q_el_open_circuit_eV"]) == {None}
 
 
 # measured values

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emforce.basis import basis_name
-from emforce.best import hop_of, rank
+from emforce.best import best_of_each, hop_of, rank
 from emforce.campaign import Campaign, Placement
 from emforce.database import Condition, Database
 from emforce.errors import EmforceError, InputError
@@ -96,13 +96,17 @@ def _input(spec: Spec, settings: Settings, database: Database) -> HeatInput:
 
 def _with_direct(row: Document, stored: Sequence[Document]) -> Document:
     """The row, where it has no direct valence with that of the best row of the same hop and site, and the id of the lender."""
-    held = [other for other in stored if hop_of(other) == hop_of(row) and other["site"] == row["site"] and other["status"] == "ok"
-            and (other["z_direct"] is not None or other["z_direct_low"] is not None)]
-    own = [other for other in held if other["id"] == row["id"]]
-    lender = min(own or held, key=lambda other: rank(other, "direct"), default=None)
+    if _has_direct(row):
+        return {**row, "direct_row": row["id"]}
+    held = [other for other in stored if other["site"] == row["site"] and other["status"] == "ok" and _has_direct(other)]
+    lender = best_of_each(held, "direct").get(hop_of(row))
     if lender is None:
         return {**row, "direct_row": None}
     return {**row, **{name: lender[name] for name in _DIRECT}, "direct_row": lender["id"]}
+
+
+def _has_direct(row: Document) -> bool:
+    return row["z_direct"] is not None or row["z_direct_low"] is not None
 
 
 def _kinetics(stored: Sequence[Document], like: Document, label: str) -> Document | None:

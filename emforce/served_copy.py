@@ -12,7 +12,7 @@ from .storage import Storage
 from .stored import Document
 
 #: in the provenance of the heat of transport: the rows that it was computed from
-_ROWS_OF_HEAT = ("wind_row", "kinetics_row")
+_ROWS_OF_HEAT = ("wind_row", "direct_row", "kinetics_row")
 
 
 def served_copy(location: str | Path | None, target: Path) -> int:

@@ -22,7 +22,7 @@ from emforce.keys import key
 from emforce.materials import material
 from emforce.record import Record
 from emforce.reference import reference_records, store
-from emforce.served_copy import served_copy
+from emforce.served_copy import rested_on, served_copy
 
 
 def test_round_trip_is_exact(location):
@@ -320,6 +320,13 @@ def test_a_copy_of_what_is_served_leaves_out_what_was_superseded(location, tmp_p
         assert [row["id"] for row in thin.host_rows(everything=True)] == hosts[1:]
         assert (thin.rows(), thin.hosts()) == served
     assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("new")) == ["served.db"]
+
+
+@pytest.mark.parametrize("name", ["wind_row", "direct_row", "kinetics_row"])
+def test_every_row_under_a_heat_of_transport_is_rested_on(name):
+    superseded = [{"id": i, "standing": "superseded", "provenance": {}} for i in (1, 2)]
+    heat = {"id": 3, "standing": "current", "provenance": {"heat": {name: 2}}}
+    assert [row["id"] for row in rested_on([*superseded, heat])] == [2, 3]
 
 
 def test_a_copy_goes_into_a_server_and_numbers_go_on(location, tmp_path):

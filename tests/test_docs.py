@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from workflow_files import loaded
 
 from emforce.assess import BASIS_MISPLACEMENT, GEOMETRY_SLOPE, UNRELAXED_MISPLACEMENT
 from emforce.cli import _parser
@@ -89,18 +89,10 @@ def test_commands_are_found():
     assert any(line.startswith("emforce run") for _, line in commands())
 
 
-def examples():
-    """workflows/refresh_examples.py as a module."""
-    found = importlib.util.spec_from_file_location("refresh_examples", ROOT / "workflows" / "refresh_examples.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
 def test_exports_in_the_documentation_are_those_of_the_shipped_database(monkeypatch):
     monkeypatch.chdir(ROOT)
     text, commands_run = (ROOT / "docs" / "exports.md").read_text(encoding="utf-8"), []
-    tool = examples()
+    tool = loaded("refresh_examples")
 
     def run(command):
         commands_run.append(command)
@@ -120,9 +112,10 @@ def test_an_example_takes_the_present_output():
         ran.append(command.split())
         return ["head", "z = -2.25 m", "y = 1", "- 8 and another line", "end"]
 
-    new = examples().refreshed(page, run)
+    tool = loaded("refresh_examples")
+    new = tool.refreshed(page, run)
     assert ran == [["emforce", "export", "b"]]
     assert new == page.replace("z = 1.5 m", "z = -2.25 m").replace("- 7 and a long...", "- 8 and anothe...")
-    assert examples().refreshed(new, run) == new
+    assert tool.refreshed(new, run) == new
     with pytest.raises(InputError, match="example: 'z = 1.5 m'"):
-        examples().refreshed(page, lambda command: ["x = 1"])
+        tool.refreshed(page, lambda command: ["x = 1"])

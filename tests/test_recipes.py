@@ -6,12 +6,10 @@ One store for all of them, and each uses what those before it left.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import math
 import re
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ import synthetic
 from ase import Atoms
 from ase.build import bulk
 from ase.io import write
+from workflow_files import loaded
 
 import emforce.campaign
 from emforce import recipe
@@ -37,14 +36,6 @@ TINY = [
 ]
 #: a square monolayer, and the cubic cell of the bulk, Angstrom
 SQUARE, HEIGHT, CUBE = 2.86, 8.0, 4.0396
-
-
-def loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "workflows" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(name: str, arguments: list[str]) -> int:

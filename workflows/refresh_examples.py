@@ -80,9 +80,10 @@ def main() -> int:
     options = parser.parse_args()
     text = PAGE.read_text(encoding="utf-8")
     new = refreshed(text)
-    if options.check and new != text:
+    if not options.check:
+        PAGE.write_text(new, encoding="utf-8")
+    elif new != text:
         raise InputError("docs/exports.md", "other lines than its commands print", "run workflows/refresh_examples.py")
-    PAGE.write_text(new, encoding="utf-8")
     return 0
 
 

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..errors import InputError
-from ..models.drifts import stored_drifts
 from .parameters import Content, Number, comments, name_of, preface
 
 
@@ -35,7 +34,7 @@ def to_lammps(content: Content) -> str:
         p = content.parameters(row)
         z = p.z_star()
         p.check("LAMMPS")
-        drifts = {} if "z_star" in p.stated else stored_drifts(content.database, row, content.request.question)
+        drifts = content.drifts(p)
         forces.append((species, _tensor(species, drifts) if drifts else _scalar(species, z)))
         words += [f"{species}: Z along {name} = {value!r} +- {sigma!r}, preset {preset}; variables {_stem(species, name)}_*"
                   for name, (value, sigma, preset) in drifts.items()]

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..materials import material
-from ..models.drifts import stored_drifts
 from ..models.lattice import lattice_of
 from ..models.parameters import K_BOLTZMANN_eV
 from ..query import select
@@ -111,7 +110,7 @@ def _valence(content: Content, p: Parameters, scalar: Number) -> tuple[float | F
     """Z of the work: a tensor where the drift along two directions of the surface is stored, and a remark on it."""
     row = p.row
     whole = "<Z> of the hop as a whole is taken for every direction and for both halves of the hop"
-    found = {} if "z_star" in p.stated else stored_drifts(content.database, row, content.request.question)
+    found = content.drifts(p)
     if not found:
         return scalar.value, [whole]
     lattice = lattice_of(material(p.metal).structure, str(row["facet"]), 1.0)

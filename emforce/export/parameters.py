@@ -21,6 +21,7 @@ from ..database import Database
 from ..errors import InputError
 from ..keys import BY_NAME, SIGMA_OF
 from ..materials import material
+from ..models.drifts import stored_drifts
 from ..stored import Document
 from .request import NAMES, Request, Stated
 
@@ -180,6 +181,10 @@ class Content:
         """Numbers of a row (None: the only one)."""
         chosen = self.row if row is None else row
         return Parameters(chosen, self.request.stated_for(str(chosen["metal"])))
+
+    def drifts(self, p: Parameters) -> dict[str, tuple[float, float, str]]:
+        """Z* along crystal directions of the surface, as `stored_drifts`; none where Z* is stated, which is a number."""
+        return {} if "z_star" in p.stated else stored_drifts(self.database, p.row, self.request.question)
 
     @property
     def command(self) -> str:

@@ -23,7 +23,7 @@ mesh apart, which scales both; the slope of the geometry counts sqrt(1 + across^
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ UNRELAXED_MISPLACEMENT = 0.4
 BASIS_MISPLACEMENT = 0.03
 #: error of the bases' forces on adatom slabs against plane waves, eV/A (docs/bases.md)
 BASIS_FORCE_ERROR = 0.1
+#: below this, uOhm cm, a component of the tensor is zero up to rounding
+FORBIDDEN = 1e-9
 NAN = math.nan
 
 
@@ -56,6 +58,7 @@ class Assessed:
     ----------
     k : uOhm cm along the hop, or of the drift
     tensor : (3, 3) uOhm cm, nan where not computed (the hop average has none)
+    tensor_sigma : (3, 3) uOhm cm, of each component the same parts in quadrature; nan where it was not computed
     parts : named parts of the uncertainty, uOhm cm; nan: not estimated
     k_of_energy : (energies,) uOhm cm, at `Embedding.all_energies_eV`
     asymmetry : |K before - after symmetrization|, uOhm cm
@@ -64,6 +67,7 @@ class Assessed:
 
     k: float
     tensor: np.ndarray
+    tensor_sigma: np.ndarray
     parts: dict[str, float]
     k_of_energy: np.ndarray
     asymmetry: float
@@ -134,39 +138,56 @@ def assess_images(
             rows = entry["m"][case.sigma * images + image][case.radius][case.energy]
             return tensors(rows, scale, axes[image], rotations[image], across)
 
-        def value(case: _Case, whole: Any = whole) -> float:
-            return component(whole(case)[0], across)
-
         base, asymmetry = whole(_Case(0, 0, 0, zero))
-        k = component(base, across)
-        size = magnitude(base, across)
-
-        def change(*cases: _Case, k: float = k, value: Any = value) -> float:
-            return max((abs(value(c) - k) for c in cases), default=NAN)
-
         error = settings.embedding.fermi_error_eV
-        off = [i for i, e in enumerate(energies) if abs(abs(e) - error) < 1e-9]
-        check = bulk.get("check")
-        parts = {
-            "fermi_energy": change(*[_Case(0, 0, 0, i) for i in off]),
-            "smearing": change(_Case(0, 1, 0, 0)),
-            "region": _rms([change(_Case(0, 0, r, 0)) for r in range(1, len(settings.embedding.radii_A))]),
-            "layers": change(*[_Case(e, 0, 0, 0) for e in range(1, len(wind["embeddings"]))]),
-            "mesh": abs(k) * max(abs(bulk["n_coarse"] / bulk["n"] - 1), abs(bulk["n_check"] / bulk["n"] - 1)),
-            "finite_difference": size * 2 / 3 * curvature[image] ** 2,
-            "basis": NAN if check is None else size * max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1)),
-            "geometry": GEOMETRY_SLOPE * misplacement_A[image] * math.hypot(1.0, across),
+        cases = {
+            "fermi_energy": [_Case(0, 0, 0, i) for i, e in enumerate(energies) if abs(abs(e) - error) < 1e-9],
+            "smearing": [_Case(0, 1, 0, 0)],
+            "region": [_Case(0, 0, r, 0) for r in range(1, len(settings.embedding.radii_A))],
+            "layers": [_Case(e, 0, 0, 0) for e in range(1, len(wind["embeddings"]))],
         }
+        varied = {name: [whole(case)[0] for case in those] for name, those in cases.items()}
+        check = bulk.get("check")
+        shares = {
+            "mesh": max(abs(bulk["n_coarse"] / bulk["n"] - 1), abs(bulk["n_check"] / bulk["n"] - 1)),
+            "finite_difference": 2 / 3 * curvature[image] ** 2,
+            "basis": NAN if check is None else max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1)),
+        }
+        moved = GEOMETRY_SLOPE * misplacement_A[image]
+        parts = {name: float(part) for name, part in _parts(
+            base, varied, shares, lambda tensor: component(tensor, across), lambda tensor: magnitude(tensor, across)).items()}
+        parts["geometry"] = moved * math.hypot(1.0, across)
+        each = _parts(base, varied, shares, np.asarray, np.abs)
+        # what is zero in all variants is forbidden, by the symmetry of the site or as no current flows that way
+        allowed = np.max(np.abs([base, *(tensor for those in varied.values() for tensor in those)]), axis=0) > FORBIDDEN
+        each["geometry"] = np.where(allowed, moved, 0.0)
+        tensor_sigma = np.sqrt(sum(np.nan_to_num(part) ** 2 for part in each.values()))
         window = {e: _Case(0, 0, 0, i) for i, e in enumerate(energies)} | {e: _Case(-1, 0, 0, i) for i, e in enumerate(wide)}
-        k_of_energy = np.array([value(window[e]) for e in sorted(window)])
+        k_of_energy = np.array([component(whole(window[e])[0], across) for e in sorted(window)])
         condition = max(c for entry in embeddings for i, per in enumerate(entry["condition"])
                         if i % images == image for row in per for c in row)
-        found.append(Assessed(k, base, parts, k_of_energy, asymmetry, condition))
+        found.append(Assessed(component(base, across), base, np.where(np.isnan(base), NAN, tensor_sigma),
+                              parts, k_of_energy, asymmetry, condition))
     return found
 
 
-def _rms(values: Sequence[float]) -> float:
-    return math.sqrt(sum(v * v for v in values) / len(values)) if values else NAN
+def _parts(
+    base: np.ndarray, varied: Mapping[str, Sequence[np.ndarray]], shares: Mapping[str, float],
+    of: Callable[[np.ndarray], Any], size: Callable[[np.ndarray], Any],
+) -> dict[str, Any]:
+    """The parts that the head of the file names, but for the geometry, for each number that `of` makes of a tensor.
+
+    varied : tensors with one thing changed; shares : parts that are shares of `size`, the mesh of the value itself
+    """
+    found: dict[str, Any] = {}
+    for name, those in varied.items():
+        changes = [np.abs(of(tensor) - of(base)) for tensor in those]
+        found[name] = NAN if not changes else _rms(changes) if name == "region" else np.max(changes, axis=0)
+    return found | {name: share * (np.abs(of(base)) if name == "mesh" else size(base)) for name, share in shares.items()}
+
+
+def _rms(values: Sequence[Any]) -> Any:
+    return np.sqrt(np.mean(np.square(values), axis=0))
 
 
 def average(images: Sequence[Assessed], fractions: Sequence[float], symmetric: bool) -> Assessed:
@@ -178,7 +199,7 @@ def average(images: Sequence[Assessed], fractions: Sequence[float], symmetric: b
     ks = [i.k for i in images]
     parts["path"] = path_error(fractions, ks, symmetric)
     window = np.array([mean([i.k_of_energy[e] for i in images]) for e in range(len(images[0].k_of_energy))])
-    return Assessed(mean(ks), np.full((3, 3), NAN), parts, window, max(i.asymmetry for i in images),
+    return Assessed(mean(ks), np.full((3, 3), NAN), np.full((3, 3), NAN), parts, window, max(i.asymmetry for i in images),
                     max(i.condition for i in images))
 
 

@@ -17,6 +17,7 @@ from emforce.database import Condition, Database
 from emforce.errors import EmforceError, InputError
 from emforce.heat_jobs import transport_step
 from emforce.heat_records import HeatInput, failures, grid, records
+from emforce.heat_slabs import FEWEST, other_slabs
 from emforce.keys import BY_NAME
 from emforce.plan import bulk_step
 from emforce.record import HOP_AVERAGE, Record
@@ -30,8 +31,6 @@ from emforce.structure import load_spec
 _OWN = ("heat.", "kinetics.", "phonons.")
 #: the direct valence of a row
 _DIRECT = ("z_direct", "z_direct_sigma", "z_direct_low", "z_direct_high")
-#: energies that a curve needs
-_FEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,12 @@ def _input(spec: Spec, settings: Settings, database: Database) -> HeatInput:
     label = preset_label(settings.preset, {k: v for k, v in settings.overrides if not k.startswith(_OWN)})
     basis = basis_name(spec.metal, settings.dft.recipe)
     wind = [row for row in stored if (row["preset"], row["basis"]) == (label, basis) and row["k_wind_uohm_cm"] is not None
-            and len(row["k_of_energy_uohm_cm"] or ()) >= _FEWEST]
+            and len(row["k_of_energy_uohm_cm"] or ()) >= FEWEST]
     if not wind:
         raise InputError("SPEC", spec.name, f"one whose wind force is stored with preset {label} and basis {basis} (emforce run)")
     newest = {str(row["site"]): row for row in sorted(wind, key=lambda row: int(row["id"]))}
     ordered = sorted(newest.values(), key=lambda row: 2.0 if row["fraction"] is None else float(row["fraction"]))
-    rows = tuple(_with_direct(row, stored) for row in ordered)
+    rows = tuple(_with_direct(row, stored) | {"other_slabs": other_slabs(row, stored)} for row in ordered)
     step = transport_step(bulk_step(spec.metal, settings), settings.heat)
     return HeatInput(settings, rows, _kinetics(stored, rows[0], label), step)
 

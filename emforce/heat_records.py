@@ -49,7 +49,8 @@ class HeatInput:
 
     Attributes
     ----------
-    rows : stored rows with K(eps), one per site, each with a direct valence where the hop has one, and the row of that
+    rows : stored rows with K(eps), one per site, each with a direct valence where the hop has one, the row of that, and K(eps)
+        between slabs of another thickness (`emforce.heat_slabs.other_slabs`)
     kinetics : stored row with barrier and reaction_atoms; None where there is none
     transport : planned step, with `bulk` among its needs
     """
@@ -101,8 +102,10 @@ def hop_wind(row: Mapping[str, Any], settings: Settings) -> HopWind:
     low, high = row["z_direct_low"], row["z_direct_high"]
     if direct is None and low is not None and high is not None:
         direct, sigma = 0.5 * (low + high), 0.5 * (high - low)
+    others = tuple((Curve(slab["energies_eV"], slab["k_of_energy_uohm_cm"]), slab["share"])
+                   for slab in row.get("other_slabs", ()))
     return HopWind(Curve(row["energies_eV"], row["k_of_energy_uohm_cm"]), math.hypot(*known), settings.host.sigma_eV,
-                   settings.embedding.fermi_error_eV, NAN if direct is None else direct, NAN if sigma is None else sigma)
+                   settings.embedding.fermi_error_eV, NAN if direct is None else direct, NAN if sigma is None else sigma, others)
 
 
 def grid(metal: str, settings: Settings) -> list[Surroundings]:
@@ -194,6 +197,7 @@ def _details(item: HeatInput, row: Document, wind: HopWind, points: Sequence[Ele
     return {
         "wind_row": row["id"],
         "direct_row": row.get("direct_row"),
+        "other_slabs_rows": [slab["row"] for slab in row.get("other_slabs", ())],
         "kinetics_row": None if item.kinetics is None else item.kinetics["id"],
         "z_direct": [none_for_nan(wind.z_direct), none_for_nan(wind.z_direct_sigma)],
         "temperature_K": [p.temperature_K for p in points],

@@ -201,6 +201,7 @@ def _record(label: str, fraction: float, value: Assessed, checks: list[Check], i
         k_wind_uohm_cm=value.k,
         k_wind_sigma_parts_uohm_cm=value.parts,
         k_tensor_uohm_cm=value.tensor,
+        k_tensor_sigma_uohm_cm=value.tensor_sigma,
         hop_vector_angstrom=item.plan.hop.hop_vector,
         energies_eV=np.array(item.settings.embedding.all_energies_eV),
         k_of_energy_uohm_cm=value.k_of_energy,

@@ -94,7 +94,12 @@ _WIND: tuple[Key, ...] = (
     Key("k_wind_sigma_parts_uohm_cm", "json", "detail", _UOHM, "",
         "Named parts of the uncertainty; a part that was not estimated is null and adds nothing", group="wind"),
     Key("k_tensor_uohm_cm", "json", "detail", _UOHM, _FIELD,
-        "K as a tensor [force axis][field axis] in the axes of the structure; null where not computed", group="wind"),
+        "K as a tensor [force axis][field axis] in the axes of the hop: x along it, z the normal of the surface (in bulk the "
+        "crystal's z axis without its part along x), y across; null where not computed (`dft.directions=all` computes all)",
+        group="wind"),
+    Key("k_tensor_sigma_uohm_cm", "json", "detail", _UOHM, "",
+        "Standard uncertainty of each component of k_tensor_uohm_cm, without the parts that other rows measure; 0 where a "
+        "component is forbidden", group="wind", since=4),
     Key("energies_eV", "json", "detail", "eV", "",
         "Energies of k_of_energy_uohm_cm relative to the Fermi energy",
         r"$E - E_\mathrm{F}$", group="wind"),

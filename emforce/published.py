@@ -3,6 +3,7 @@
     results/README.md     values of each hop at one temperature, provenance and cost of each row, checks
     results/hops.csv      one line per hop: the best that is stored about it (`emforce query --best`), all keys
     results/points.csv    one line per point of each hop and set of settings (`emforce.published_points`)
+    results/tensors.csv   one line per component of the tensors K of points (`emforce.published_tensors`)
     results/verdict.csv   `emforce verdict`: computed against observed direction, term by term
     results/comparison.csv  `emforce compare`: computed against published values, one line each
 
@@ -26,6 +27,7 @@ from .errors import InputError
 from .models.verdict import Finding, findings
 from .models.verdict_text import cells
 from .published_points import place, points, points_csv, points_table, settings_text, sigma_table, value_text
+from .published_tensors import tensors_csv, tensors_table
 from .record import HOP_AVERAGE
 from .settings import preset_fields
 from .stored import Document
@@ -50,7 +52,7 @@ _VALUES = (
 
 
 def write(database: Database, folder: Path, temperature_K: float = 300.0) -> list[Path]:
-    """Write README.md, hops.csv, points.csv, comparison.csv and verdict.csv into a folder; returns the files.
+    """Write README.md and the files that the head of this one names into a folder; returns the files.
 
     Raises
     ------
@@ -72,6 +74,9 @@ def write(database: Database, folder: Path, temperature_K: float = 300.0) -> lis
         *_reasons(database.rows([], everything=True)),
         *_checks(database)])
     files = {"README.md": text + "\n", "hops.csv": as_csv(hops) + "\n", "points.csv": points_csv(along) + "\n"}
+    tensors = tensors_csv(along)
+    if tensors:
+        files["tensors.csv"] = tensors + "\n"
     if compared:
         files["comparison.csv"] = comparison_csv(compared) + "\n"
     if verdicts:
@@ -146,6 +151,12 @@ def _points(along: Sequence[Document]) -> list[str]:
     lines = ["## Points of each hop", "",
              "Every set of settings for itself; the first table takes the best (docs/database.md). s: fraction of the hop. "
              "`points.csv`: the same for programs.", "", *points_table(along), ""]
+    whole = tensors_table(along)
+    if whole:
+        lines += ["## Whole tensors K, µΩ cm", "",
+                  "Force ← field, in the axes of the hop: along it, across it, and the normal, on a surface its own, in bulk the "
+                  "crystal's z axis without its part along the hop. σ without the parts that other rows measure; 0: forbidden by "
+                  "symmetry. `tensors.csv`: the same for programs.", "", *whole, ""]
     for title, names in (
         ("σ of K_wind, µΩ cm", ("k_wind_uohm_cm", "k_wind_sigma_uohm_cm", "k_wind_sigma_parts_uohm_cm")),
         ("σ of Z_direct", ("z_direct", "z_direct_sigma", "z_direct_sigma_parts")),

@@ -109,7 +109,7 @@ class Record(Stored):
     k_wind_sigma_uohm_cm : its standard uncertainty; when left out, the parts in quadrature
     k_wind_sigma_parts_uohm_cm : named parts, those of `SIGMA_PARTS` and others, >= 0;
         nan: not estimated, kept and shown as such
-    k_tensor_uohm_cm : (3, 3), [force axis, field axis]
+    k_tensor_uohm_cm, k_tensor_sigma_uohm_cm : (3, 3), [force axis, field axis]; the second >= 0 where there is a first, or nan
     energies_eV, k_of_energy_uohm_cm : (n,) each, K along the hop at energies relative to E_F
     z_direct, z_direct_sigma, z_direct_sigma_parts, z_direct_tensor : the direct valence, as those of K
     z_direct_low, z_direct_high : interval of the direct valence; alone, with z_direct nan, where its drift over tau
@@ -151,6 +151,7 @@ class Record(Stored):
     k_wind_sigma_uohm_cm: float = _NAN
     k_wind_sigma_parts_uohm_cm: Mapping[str, float] = field(default_factory=dict)
     k_tensor_uohm_cm: Array = field(default_factory=lambda: np.full((3, 3), _NAN))
+    k_tensor_sigma_uohm_cm: Array = field(default_factory=lambda: np.full((3, 3), _NAN))
     hop_vector_angstrom: Array = field(default_factory=lambda: np.full(3, _NAN))
     energies_eV: Array = field(default_factory=lambda: np.zeros(0))
     k_of_energy_uohm_cm: Array = field(default_factory=lambda: np.zeros(0))
@@ -200,7 +201,7 @@ class Record(Stored):
             parts = self._freeze_parts(f"{name}_sigma_parts{unit}", always)
             if math.isnan(getattr(self, f"{name}_sigma{unit}")):
                 object.__setattr__(self, f"{name}_sigma{unit}", quadrature(parts))
-        for name in ("k_tensor_uohm_cm", "z_direct_tensor"):
+        for name in ("k_tensor_uohm_cm", "k_tensor_sigma_uohm_cm", "z_direct_tensor"):
             self._freeze(name, (3, 3))
         self._freeze("hop_vector_angstrom", (3,))
         self._freeze("energies_eV", (None,))
@@ -224,6 +225,9 @@ class Record(Stored):
         for name in SIGMA_OF.values():
             if getattr(self, name, 0.0) < 0:
                 raise InputError(name, getattr(self, name), "a number >= 0, or nan where not estimated")
+        sigma = self.k_tensor_sigma_uohm_cm
+        if (sigma < 0).any() or not np.isnan(sigma[np.isnan(self.k_tensor_uohm_cm)]).all():
+            raise InputError("k_tensor_sigma_uohm_cm", sigma.tolist(), "numbers >= 0, nan where K is")
         for low, high in (("z_direct_low", "z_direct_high"), ("q_lattice_low_eV", "q_lattice_high_eV"),
                           ("reported_low_K", "reported_high_K")):
             a, b = getattr(self, low), getattr(self, high)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from .keys import HOST_KEYS, KEYS, Key
 
 #: as in the table meta, and the name of the newest revision in emforce/migrations/versions
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def _column(key: Key) -> sa.Column[Any]:

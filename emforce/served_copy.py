@@ -13,6 +13,8 @@ from .stored import Document
 
 #: in the provenance of the heat of transport: the rows that it was computed from
 _ROWS_OF_HEAT = ("wind_row", "direct_row", "kinetics_row")
+#: lists of such rows
+_LISTS_OF_HEAT = ("other_slabs_rows",)
 
 
 def served_copy(location: str | Path | None, target: Path) -> int:
@@ -45,7 +47,9 @@ def served_copy(location: str | Path | None, target: Path) -> int:
 def rested_on(rows: Sequence[Document]) -> list[Document]:
     """Of all rows those that are not superseded, and those that one of these was computed from."""
     served = [row for row in rows if row["standing"] != "superseded"]
-    under = {row["provenance"].get("heat", {}).get(name) for row in served for name in _ROWS_OF_HEAT}
+    heats = [row["provenance"].get("heat", {}) for row in served]
+    under = {heat.get(name) for heat in heats for name in _ROWS_OF_HEAT}
+    under |= {number for heat in heats for name in _LISTS_OF_HEAT for number in heat.get(name, ())}
     return [row for row in rows if row["standing"] != "superseded" or row["id"] in under]
 
 

@@ -87,6 +87,45 @@ def test_value_is_m_omega_over_n_in_uohm_cm() -> None:
     assert np.isnan(first.tensor[1]).all()  # not computed stays not computed
 
 
+def whole(scale: float, base: np.ndarray, settings: Any) -> dict[str, Any]:
+    """A wind step of one image with all nine components, all of which change by the same share in each variation."""
+    energies, radii = settings.embedding.energies_eV, settings.embedding.radii_A
+    window = [((1 + scale * e) * base).tolist() for e in energies]
+    served = {"m": [[window, *[[(1.02 * base).tolist()] for _ in radii[1:]]], [[(1.03 * base).tolist()]]],
+              "condition": [[[10.0] * len(energies)] * len(radii)] * 2}
+    other = {"m": [[[(0.96 * base).tolist()]]], "condition": [[[20.0]]]}
+    far = {"m": [[[((1 + scale * e) * base).tolist() for e in settings.embedding.wide_energies_eV]]], "condition": [[[15.0]]]}
+    return {"embeddings": [served, other], "wide": far, "curvature": [0.1]}
+
+
+def test_each_component_of_a_whole_tensor_has_the_uncertainty_that_it_would_have_alone() -> None:
+    settings = load_settings("quick")
+    base = np.array([[-50.0, 0.0, 0.0], [0.0, 30.0, 0.0], [4.0, 0.0, 0.0]])  # a mirror plane y -> -y; no current along z
+    wind = whole(0.5, base, settings)
+    plane = np.array([np.eye(3), np.diag([1.0, -1.0, 1.0])])
+    (found,) = assess_images(wind, BULK, settings, [(0, 1, 2)], [plane], [False], [0.1])
+    assert found.tensor == pytest.approx(base)
+    assert found.tensor_sigma[0, 0] == pytest.approx(math.hypot(*found.parts.values()))
+    # along y the field and the force of the hop: the same numbers by a frame that is turned by 90 degrees
+    turn = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    turned = whole(0.5, turn @ base @ turn.T, settings)
+    (other,) = assess_images(turned, BULK, settings, [(0, 1, 2)], [turn @ plane @ turn.T], [False], [0.1])
+    assert found.tensor_sigma[1, 1] == pytest.approx(math.hypot(*other.parts.values()))
+    # all changes are shares of the value, but for the geometry
+    assert math.sqrt(found.tensor_sigma[2, 0] ** 2 - 10.0**2) == pytest.approx(
+        4 / 50 * math.sqrt(found.tensor_sigma[0, 0] ** 2 - 10.0**2))
+    # what is forbidden is zero, and known to be
+    assert np.all(found.tensor_sigma[[0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 1, 2]] == 0.0)
+
+
+def test_components_that_were_not_computed_have_no_uncertainty() -> None:
+    for image in assess(finished(-50.0, slope=40.0)):
+        assert np.array_equal(np.isnan(image.tensor_sigma), np.isnan(image.tensor))
+        assert image.tensor_sigma[0, 0] == pytest.approx(math.hypot(*image.parts.values()))
+    mean = average(assess(finished(-50.0)), (0.0, 0.5), symmetric=True)
+    assert np.isnan(mean.tensor).all() and np.isnan(mean.tensor_sigma).all()
+
+
 @pytest.mark.parametrize(
     ("variation", "part", "expected"),
     [({"sigma": 3.0}, "smearing", 3.0), ({"radius": -2.0}, "region", 2.0), ({"thick": 5.0}, "layers", 5.0),

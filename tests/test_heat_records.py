@@ -22,6 +22,7 @@ from emforce.evaluate import Situation, evaluate
 from emforce.heat_assess import BOLTZMANN_eV, HostCurves, Surroundings, electronic_points
 from emforce.heat_jobs import transport, transport_step
 from emforce.heat_records import HeatInput, failures, hop_wind, records
+from emforce.heat_slabs import other_slabs
 from emforce.materials import material
 from emforce.physics.fermi import fermi_surface
 from emforce.physics.heat import Curve, TransportCurves, sommerfeld_heat
@@ -318,6 +319,78 @@ def test_a_row_without_direct_valence_takes_the_best_of_the_same_site(capsys, tm
     assert heat_of[HOP_AVERAGE]["z_direct"] == [0.7, pytest.approx(0.1)] and found[HOP_AVERAGE]["q_condition"] == "J=0"
     # no row of the saddle has one, and that of another site is not taken
     assert heat_of["saddle"]["direct_row"] is None and set(heat_of["saddle"]["q_el_open_circuit_eV"]) == {None}
+
+
+THICK = "quick (direct.compute=False, structure.thick_layers=(16, 12))"
+
+
+def test_the_share_of_a_slab_is_that_of_errors_that_fall_with_its_layers():
+    eight, sixteen = row_of(wind_record(), 1), row_of(wind_record(preset=THICK), 2)
+    (of_eight,), (of_sixteen,) = other_slabs(eight, [eight, sixteen]), other_slabs(sixteen, [eight, sixteen])
+    assert (of_eight["row"], of_sixteen["row"]) == (2, 1)
+    assert of_eight["share"] / of_sixteen["share"] == pytest.approx(2.0)  # half the error with twice the layers
+    assert math.hypot(of_eight["share"], of_sixteen["share"]) == pytest.approx(1.0)  # together they are the difference
+
+
+@pytest.mark.parametrize("changes", [
+    {"preset": "quick"}, {"preset": "quick (direct.compute=False)"}, {"preset": "quick (dft.directions=all)"},
+    {"preset": "quick (dft.functional=LDA, structure.thick_layers=(16, 12))"}, {"preset": "standard"},
+    {"preset": "quick (nothing.known=1, structure.thick_layers=(16, 12))"},
+    {"preset": THICK, "basis": "another"}, {"preset": THICK, "site": "initial", "fraction": 0.0},
+    {"preset": THICK, "hop": "another"},
+    {"preset": THICK, "status": "failed", "reason": "made up"},
+    {"preset": THICK, "energies_eV": [-0.1, 0.1], "k_of_energy_uohm_cm": [-1.0, 1.0]},
+    {"preset": THICK, "provenance": {"geometry": "as built, not relaxed"}},
+])
+def test_rows_that_differ_by_more_or_less_than_the_slab_say_nothing_about_it(changes):
+    row, other = row_of(wind_record(), 1), row_of(wind_record(), 2)
+    thick = other | {"preset": THICK}
+    assert [slab["row"] for slab in other_slabs(row, [row, thick])] == [2]
+    assert other_slabs(row, [row, other | changes]) == []
+
+
+def test_in_bulk_there_are_no_slabs_and_averages_rest_on_the_same_points():
+    row, thick = row_of(wind_record(), 1), row_of(wind_record(preset=THICK), 2)
+    assert other_slabs(row | {"facet": "bulk"}, [thick | {"facet": "bulk"}]) == []
+    points = [row_of(wind_record(site="initial", fraction=0.0), 3), row_of(wind_record(site="saddle", fraction=0.5), 4)]
+    thicker = [point | {"preset": THICK, "id": 10 + point["id"]} for point in points]
+    assert other_slabs(row, [row, thick, *points, thicker[0]]) == []
+    assert [slab["row"] for slab in other_slabs(row, [row, thick, *points, *thicker])] == [2]
+
+
+def test_slope_between_other_slabs_is_a_part_of_sigma_and_a_constant_is_none():
+    steeper = -90.0 + 3 * SLOPE * ENERGIES  # three times the slope, and another K(0)
+    slab = {"row": 2, "energies_eV": ENERGIES.tolist(), "k_of_energy_uohm_cm": steeper.tolist(), "share": 0.8}
+    (alone,) = records(HeatInput(SETTINGS, (row_of(wind_record()),), None, STEP), BULK, TRANSPORT)
+    (found,) = records(HeatInput(SETTINGS, (row_of(wind_record()) | {"other_slabs": [slab]},), None, STEP), BULK, TRANSPORT)
+    details = found.provenance["heat"]
+    at = details["temperature_K"].index(300.0)
+    assert details["other_slabs_rows"] == [2] and alone.provenance["heat"]["other_slabs_rows"] == []
+    assert alone.provenance["heat"]["sigma_parts"]["q_el_eV"]["layers"][at] is None  # not estimated
+    slope_alone = sommerfeld_heat(SLOPE, material("Cu").rho_uohm_cm(300.0), BOLTZMANN_eV * 300)
+    assert details["sigma_parts"]["q_el_eV"]["layers"][at] == pytest.approx(0.8 * 2 * abs(slope_alone), rel=0.02)
+    assert column(found, "q_el_eV") == pytest.approx(column(alone, "q_el_eV"), nan_ok=True)
+    quadrature = math.hypot(column(alone, "q_el_sigma_eV")[300.0], details["sigma_parts"]["q_el_eV"]["layers"][at])
+    assert column(found, "q_el_sigma_eV")[300.0] == pytest.approx(quadrature)
+    flat = slab | {"k_of_energy_uohm_cm": (-90.0 + SLOPE * ENERGIES).tolist()}
+    (same,) = records(HeatInput(SETTINGS, (row_of(wind_record()) | {"other_slabs": [flat]},), None, STEP), BULK, TRANSPORT)
+    assert same.provenance["heat"]["sigma_parts"]["q_el_eV"]["layers"][at] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_command_finds_the_other_slab_in_either_row(capsys, tmp_path):
+    with Database(tmp_path / "a.db", create=True) as rows:
+        rows.add(wind_record())
+        rows.add(wind_record(preset=THICK, z_direct=math.nan, z_direct_sigma_parts={},
+                             k_of_energy_uohm_cm=-110 + 2 * SLOPE * ENERGIES))
+    assert command(capsys, tmp_path)[0] == 0
+    assert command(capsys, tmp_path, "--set", "structure.thick_layers=[16,12]", "--set", "direct.compute=false")[0] == 0
+    with Database(tmp_path / "a.db") as rows:
+        found = {row["preset"]: row["provenance"]["heat"] for row in rows.rows() if row["q_of_temperature"]}
+    assert (found["quick"]["other_slabs_rows"], found[THICK]["other_slabs_rows"]) == ([2], [1])
+    at = found[THICK]["temperature_K"].index(300.0)
+    thin, thick = (found[label]["sigma_parts"]["q_el_eV"]["layers"][at] for label in ("quick", THICK))
+    assert thin == pytest.approx(2 * thick, rel=1e-6)
 
 
 # measured values

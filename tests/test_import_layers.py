@@ -68,7 +68,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("campaign",),
     # keeping: knows records, not jobs
     ("schema", "storage", "stored", "migrations.__init__", "migrations.env", "migrations.versions.__init__",
-     "migrations.versions.v1_wind", "migrations.versions.v2_direct_kinetics_heat", "migrations.versions.v3_phonons"),
+     "migrations.versions.v1_wind", "migrations.versions.v2_direct_kinetics_heat", "migrations.versions.v3_phonons",
+     "migrations.versions.v4_tensor_sigma"),
     ("copies",),
     ("upgrade",),
     ("record",),
@@ -83,7 +84,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("assess",),
     ("direct_assess",),
     ("variations",),
-    ("hop_records", "heat_assess"),
+    ("hop_records", "heat_assess", "heat_slabs"),
     ("heat_records",),
     ("workflow", "heat", "phonons", "spin_orbit"),
     ("relaxation", "kinetics_assess"),
@@ -99,6 +100,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models.continuum", "models.surface", "models.walkers", "models.terrace", "models.companions"),
     ("models.kmc", "models.verdict", "models.drifts"),
     ("models.verdict_plot", "models.verdict_text", "published_points"),
+    ("published_tensors",),
     ("published",),
     ("models.figures",),
     # handing on: files for other programs

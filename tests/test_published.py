@@ -72,6 +72,34 @@ def test_every_point_of_every_set_of_settings(db, tmp_path):
             assert row.startswith("| Cu(100) adatom |")
 
 
+def test_tensors_have_each_component_with_its_uncertainty(db, tmp_path):
+    nan = math.nan
+    hop = {"metal": "Cu", "facet": "100", "species": "Cu", "k_wind_uohm_cm": -50.0}
+    whole = {"k_tensor_uohm_cm": [[-50.0, 0, 0], [0, -70.0, 0], [2.0, 0, 0]],
+             "k_tensor_sigma_uohm_cm": [[10.0, 0, 0], [0, 11.0, 0], [0.5, 0, 0]]}
+    first = {"k_tensor_uohm_cm": [[-50.0, 1.0, 0], [nan] * 3, [nan] * 3],
+             "k_tensor_sigma_uohm_cm": [[10.0, 3.0, 0], [nan] * 3, [nan] * 3]}
+    bulk = {"k_tensor_uohm_cm": [[-50.0, 0, 0], [0, -70.0, 0], [0, 0, -80.0]],
+            "k_tensor_sigma_uohm_cm": [[10.0, 0, 0], [0, 11.0, 0], [0, 0, 12.0]]}
+    with Database(db) as database:
+        database.add(synthetic.record(**hop, **whole, preset="quick (dft.directions=all)"))
+        database.add(synthetic.record(**hop, **first))
+        database.add(synthetic.record(**hop | {"facet": "bulk", "hop": "vacancy-110", "defect": "vacancy"}, **bulk))
+        database.add(synthetic.record(**hop, preset="standard"))  # of an older version: no tensor
+        files = {path.name: path.read_text(encoding="utf-8") for path in write(database, tmp_path / "out")}
+    lines = list(csv.DictReader(files["tensors.csv"].splitlines()))
+    found = {tuple(line[name] for name in ("facet", "preset", "force", "field")):
+             (float(line["k_uohm_cm"]), float(line["k_sigma_uohm_cm"])) for line in lines}
+    assert len(found) == len(lines) == 6 + 2 + 9  # no field along the normal of a surface
+    assert found["100", "quick (dft.directions=all)", "normal", "along"] == (2.0, 0.5)
+    assert found["100", "quick", "along", "across"] == (1.0, 3.0)
+    assert found["bulk", "quick", "normal", "normal"] == (-80.0, 12.0)
+    table = files["README.md"].partition("## Whole tensors")[2].partition("## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| Cu")]
+    assert [row.count(" ± ") for row in sorted(rows)] == [3, 3]  # the one of a force along the hop alone is no whole tensor
+    assert "| -50 ± 10 | 0 |  | 0 | -70 ± 11 |  | 2.00 ± 0.50 | 0 |  |" in table
+
+
 def test_the_largest_part_is_bold_and_an_open_one_is_said_to_be():
     row = {"metal": "Cu", "facet": "100", "defect": "adatom", "species": "Cu", "site": "hop average", "preset": "quick",
            "k": -10.0, "sigma": 5.0, "parts": {"fermi_energy": 3.0, "layers": 4.0, "mesh": None}}

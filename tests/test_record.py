@@ -132,6 +132,8 @@ def test_a_hop_average_follows_its_path():
         ({"k_wind_uohm_cm": math.inf}, "k_wind_uohm_cm"), ({"preset": " "}, "preset"),
         ({"k_wind_sigma_parts_uohm_cm": {"mesh": -1.0}}, "mesh"),
         ({"k_tensor_uohm_cm": np.zeros(3)}, "k_tensor"),
+        ({"k_tensor_sigma_uohm_cm": -np.ones((3, 3))}, "k_tensor_sigma"),
+        ({"k_tensor_uohm_cm": np.full((3, 3), math.nan), "k_tensor_sigma_uohm_cm": np.ones((3, 3))}, "k_tensor_sigma"),
         ({"k_of_energy_uohm_cm": np.zeros(4)}, "k_of_energy"), ({"status": "failed"}, "reason"),
         ({"checks": (Check("a", 0, 1), Check("a", 0, 1))}, "checks"),
     ],

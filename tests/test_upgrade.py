@@ -67,7 +67,7 @@ def version(location: str) -> int:
 
 def test_an_older_file_is_refused_in_one_line(old):
     for create in (False, True):
-        with pytest.raises(InputError, match=r"schema version 1.*schema version 3; `emforce migrate --db") as caught:
+        with pytest.raises(InputError, match=r"schema version 1.*schema version 4; `emforce migrate --db") as caught:
             Database(old, create=create)
         assert "\n" not in str(caught.value)
     assert version(old) == 1
@@ -78,7 +78,7 @@ def test_migration_keeps_every_row_and_a_copy(old, tmp_path, monkeypatch):
     (tmp_path / "fresh").mkdir()
     before = contents(unpacked(tmp_path / "fresh"))
     done = migrate(old)
-    assert (done.before, done.after) == (1, 3) and done.copy is not None
+    assert (done.before, done.after) == (1, 4) and done.copy is not None
     copied = contents(done.copy)
     for name in ("meta", "hosts", "records"):
         assert [_plain(row) for row in copied[name]] == [_plain(row) for row in before[name]]
@@ -163,7 +163,7 @@ def test_two_at_once(old, tmp_path):
     found = sorted(queue.get(timeout=120) for _ in both)
     for process in both:
         process.join(60)
-    assert found == [1, 3]  # the second finds nothing to do
+    assert found == [1, 4]  # the second finds nothing to do
     with Database(old) as database:
         assert len(database.rows(everything=True)) == 9
 

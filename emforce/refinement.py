@@ -1,7 +1,8 @@
 """Whether the overridden fields of a preset converge a calculation further than the preset does.
 
 A larger cell or a denser mesh is a better value of the same thing, and so is one with spin-orbit coupling, which is there in
-nature; another functional or a wider smearing is another thing.
+nature; another functional or a wider smearing is another thing. Force axes along which more is computed of the same tensor
+change nothing about its component along the hop.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from .errors import InputError
 from .keys import Group
 from .settings import load_settings, preset_fields, preset_label, presets, settings_of
 
-#: fields by which a calculation converges: 1 where a larger value does (of several numbers none may be smaller, of words the
-#: later of `_WORDS` is larger), -1 where a smaller one does
+#: fields by which a calculation converges: 1 where a larger value does (of several numbers none may be smaller), -1 where a
+#: smaller one does
 FINER: Mapping[str, int] = {
     "structure.slab_size": 1, "structure.bulk_size": 1, "structure.primitive_size": 1, "structure.layers": 1,
     "structure.thick_layers": 1, "structure.vacuum_A": 1,
     "dft.grid_A": -1, "dft.density_tolerance": -1, "dft.max_iterations": 1, "dft.slab_kpts": 1, "dft.bulk_kpts": 1,
-    "dft.matrix_kpts": 1, "dft.forces": 1, "dft.spin_orbit": 1, "dft.directions": 1,
+    "dft.matrix_kpts": 1, "dft.forces": 1, "dft.spin_orbit": 1,
     "host.bulk_kpts": 1, "host.bulk_matrix_kpts": 1, "host.bulk_mesh": 1, "host.bulk_mesh_max": 1, "host.n_tolerance": -1,
     "host.slab_mesh": 1, "host.embedding_mesh": 1,
     "kinetics.shells": 1, "kinetics.force_calls": 1, "kinetics.density_tolerance": -1, "kinetics.force_tolerance_eV_per_A": -1,
@@ -29,7 +30,8 @@ FINER: Mapping[str, int] = {
     "kinetics.plane_wave_cutoff_eV": 1, "kinetics.plane_wave_slab_kpts": 1, "kinetics.plane_wave_bulk_kpts": 1,
     "kinetics.plane_wave_layers": 1,
 }
-_WORDS = ("hop", "all")
+#: fields that say how much of the same thing is computed, and how well none of it
+EXTENT = ("dft.directions",)
 #: the field that names the basis: those that pass the check of the host are equals
 BASIS = "dft.recipe"
 #: sections of the settings that do not enter a group of values
@@ -82,16 +84,14 @@ def _field(settings: object, name: str) -> Any:
 
 def _step(field: str, shipped: Any, value: Any) -> int:
     """1 where `value` converges further than `shipped`, 0 where they are equal, -1 for anything else."""
-    if shipped == value:
+    if shipped == value or field in EXTENT:
         return 0
     if field not in FINER:
         return -1
-    if isinstance(shipped, str):
-        shipped, value = _WORDS.index(shipped), _WORDS.index(value)
     pairs = list(zip(shipped, value, strict=False)) if isinstance(shipped, tuple) else [(shipped, value)]
     if field == "kinetics.plane_wave_layers":  # 0: all layers
         pairs = [(a or math.inf, b or math.inf) for a, b in pairs]
     return 1 if all(FINER[field] * (b - a) >= 0 for a, b in pairs) else -1
 
 
-__all__ = ["AS_SHIPPED", "BASIS", "FINER", "FURTHER", "OTHERWISE", "refined_fields", "refinement"]
+__all__ = ["AS_SHIPPED", "BASIS", "EXTENT", "FINER", "FURTHER", "OTHERWISE", "refined_fields", "refinement"]

@@ -11,9 +11,9 @@ other.
 Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over the
 points that both have are compared; so is a drift with rows that have the points but no drift of their own.
 
-A part that a row lacks is lent to it by a row that it converges further, or that is in another basis: that of quick
-(structure.thick_layers=(16, 12)) gets the functional from quick and quick (dft.functional=LDA). No sigma is to be smaller than
-another for want of a part.
+A part that a row lacks is lent to it by a row that it converges further, or that is in another basis, or of which it computes
+more: that of quick (structure.thick_layers=(16, 12)) gets the functional from quick and quick (dft.functional=LDA). No sigma is
+to be smaller than another for want of a part.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from emforce.errors import InputError
 from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
 from emforce.record import HOP_AVERAGE, Record, drift_direction, is_average, quadrature
-from emforce.refinement import BASIS, FURTHER, refinement
+from emforce.refinement import BASIS, OTHERWISE, refinement
 from emforce.settings import preset_fields, preset_label
 from emforce.stored import none_for_nan
 
@@ -114,14 +114,16 @@ def _measured(record: Record, others: Iterable[Record], same_hop: Sequence[Recor
 
 
 def _lends(lender: Record, record: Record) -> bool:
-    """Whether `record` is `lender`, of the same site and kind of structure, converged further, in another basis, or both."""
+    """Whether `record` is `lender`, of the same site and kind of structure, converged further, in another basis, or with more
+    computed besides (force axes, a direct valence or none), or several of these.
+    """
     name, fields = preset_fields(record.preset)
     lenders_name, lenders_fields = preset_fields(lender.preset)
     bases = [one.pop(BASIS, None) for one in (fields, lenders_fields)]
     if name != lenders_name or not lenders_fields.items() <= fields.items() or not _comparable(lender, record):
         return False
     more = {field: value for field, value in fields.items() if field not in lenders_fields}
-    return refinement(preset_label(name, more), "wind") == FURTHER if more else bases[0] != bases[1]
+    return refinement(preset_label(name, more), "wind") != OTHERWISE if more else bases[0] != bases[1]
 
 
 def _comparable(record: Record, other: Record) -> bool:

@@ -108,6 +108,15 @@ def test_no_part_is_lent_to_a_row_that_converges_nothing_further(preset: str) ->
     assert "functional" not in with_variations(hop(preset=preset), rows).k_wind_sigma_parts_uohm_cm
 
 
+@pytest.mark.parametrize("preset", ["quick (dft.directions=all)", "quick (dft.directions=all, direct.compute=False)",
+                                    "quick (direct.compute=False)"])
+def test_a_row_of_which_more_or_less_is_computed_has_the_parts_of_the_same_value(preset: str) -> None:
+    rows = [hop(), hop(preset=LDA, k_wind_uohm_cm=-104.0), hop(preset=preset)]
+    (own, _, other) = (with_variations(row, rows) for row in rows)
+    assert other.k_wind_sigma_parts_uohm_cm["functional"] == own.k_wind_sigma_parts_uohm_cm["functional"] > 0
+    assert other.k_wind_sigma_uohm_cm == own.k_wind_sigma_uohm_cm
+
+
 def test_another_basis_borrows_too() -> None:
     both = "quick (dft.recipe=small, structure.thick_layers=(16, 12))"
     rows = [hop(), hop(preset=LDA, k_wind_uohm_cm=-104.0), hop(preset=SMALL, k_wind_uohm_cm=-113.0),

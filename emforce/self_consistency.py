@@ -47,6 +47,8 @@ class Attempt:
 
 #: small steps with a short memory, long waves damped: slow, but it does not overshoot
 SOFT = MappingProxyType({"name": "pulay", "beta": 0.03, "nmaxold": 5, "weight": 100.0})
+#: iterations after which an attempt that gets nowhere is given up, where another one is left (`emforce.dft.iterate`)
+PATIENCE = 20
 ATTEMPTS = (
     Attempt("as set"),
     Attempt("soft mixer", SOFT, 2.0),
@@ -114,13 +116,13 @@ def self_consistent(
     if not attempts:
         raise InputError("attempts", attempts, "at least one")
     records: list[Mapping[str, Any]] = []
-    for attempt in attempts:
+    for number, attempt in enumerate(attempts, start=1):
         if calc is None:
             calc = make(atoms)
         total, reason = 0, ""
         for factor in attempt.smearings:
             _set(calc, attempt, settings, factor)
-            steps, reason = iterate(calc, atoms)
+            steps, reason = iterate(calc, atoms, PATIENCE if number < len(attempts) else None)
             total += steps
             if reason:
                 reason += f" at a smearing of {factor * settings.smearing_eV:g} eV" if len(attempt.smearings) > 1 else ""

@@ -78,6 +78,33 @@ def test_the_second_attempt_gives_what_a_plain_run_gives(plain, tmp_path, caplog
     assert "self-consistency, soft mixer: converged" in second
 
 
+@pytest.mark.parametrize(("errors", "patience", "steps"), [
+    ([0.5] * 40, 20, 20),
+    ([0.5] * 15 + [0.09] + [0.5] * 24, 20, 26),  # ten in a row
+    ([0.5] * 19 + [0.05] + [1e-3] * 5, 20, 25),  # late, but on its way
+    ([0.5] * 40, None, 40),
+    ([0.5] * 19, 20, 19),
+])
+def test_a_loop_that_gets_nowhere_is_given_up_where_there_is_another_way(errors, patience, steps):
+    from types import SimpleNamespace
+
+    from gpaw.mpi import serial_comm
+
+    from emforce.dft import iterate
+
+    seen = []
+
+    def iconverge(atoms: Any, need_wfs: bool) -> Any:
+        for error in errors:
+            seen.append(error)
+            yield SimpleNamespace(dens=SimpleNamespace(error=11 * error), wfs=SimpleNamespace(nvalence=11, world=serial_comm))
+
+    done, reason = iterate(SimpleNamespace(iconverge=iconverge), cell(), patience)
+    assert done == len(seen) == steps
+    given_up = f"given up after {steps} iterations, the density still changing by 0.5 per electron"
+    assert reason == ("" if steps == len(errors) else given_up)
+
+
 def test_matrices_after_the_smearing_schedule_are_those_of_a_direct_run(plain):
     from emforce.dft import folded_matrices
     from emforce.self_consistency import ATTEMPTS, ground_state

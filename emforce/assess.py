@@ -160,14 +160,15 @@ def assess_images(
         each = _parts(base, varied, shares, np.asarray, np.abs)
         # what is zero in all variants is forbidden, by the symmetry of the site or as no current flows that way
         allowed = np.max(np.abs([base, *(tensor for those in varied.values() for tensor in those)]), axis=0) > FORBIDDEN
-        each["geometry"] = np.where(allowed, moved, 0.0)
-        tensor_sigma = np.sqrt(sum(np.nan_to_num(part) ** 2 for part in each.values()))
+        each["geometry"] = np.full((3, 3), moved)
+        unknown = np.isnan(base)
+        sigma = np.where(unknown, NAN, np.where(allowed, np.sqrt(sum(np.nan_to_num(part) ** 2 for part in each.values())), 0.0))
         window = {e: _Case(0, 0, 0, i) for i, e in enumerate(energies)} | {e: _Case(-1, 0, 0, i) for i, e in enumerate(wide)}
         k_of_energy = np.array([component(whole(window[e])[0], across) for e in sorted(window)])
         condition = max(c for entry in embeddings for i, per in enumerate(entry["condition"])
                         if i % images == image for row in per for c in row)
-        found.append(Assessed(component(base, across), base, np.where(np.isnan(base), NAN, tensor_sigma),
-                              parts, k_of_energy, asymmetry, condition))
+        found.append(Assessed(component(base, across), np.where(unknown | allowed, base, 0.0), sigma, parts, k_of_energy,
+                              asymmetry, condition))
     return found
 
 

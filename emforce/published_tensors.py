@@ -18,8 +18,6 @@ from .stored import Document
 from .tables import documents_csv, markdown, plus_minus
 
 AXES = ("along", "across", "normal")
-#: a component smaller than this, uOhm cm, whose uncertainty is 0 is forbidden
-FORBIDDEN = 1e-9
 _SAME = ("spec", "metal", "facet", "defect", "hop", "site", "species", "preset", "basis", "fraction")
 
 
@@ -64,7 +62,7 @@ def _fields(row: Mapping[str, Any]) -> range:
 
 def _cell(row: Mapping[str, Any], force: int, field: int) -> str:
     k, sigma = row["k_tensor_uohm_cm"][force][field], row["k_tensor_sigma_uohm_cm"][force][field]
-    return "0" if sigma == 0.0 and abs(k) < FORBIDDEN else plus_minus(k, sigma)
+    return "0" if k == sigma == 0.0 else plus_minus(k, sigma)
 
 
 __all__ = ["AXES", "components", "tensors_csv", "tensors_table"]

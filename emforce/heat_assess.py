@@ -12,7 +12,7 @@ The uncertainty is the quadrature of named parts, each the change of the result 
     wind_slope        K(eps) - K(0) stretched by sigma(K)/max|K(eps)|, sigma(K) without its part from the Fermi energy
     wind_force        that sigma(K) added to K(eps): no change without field, a change of Z* without current
     layers            the differences of K(eps) from K(0) between slabs of another thickness, times the share of the change that
-                      is the row's own (`emforce.heat_slabs`; largest change); nan where there is no such slab
+                      is the row's own (`emforce.heat_slabs`; largest change); nan where there is no such slab, none in bulk
     direct            sigma of Z_direct; where that is an interval, half of it
     resistivity       sigma of rho where its source gives one
     host_basis        S times the error of the host against plane waves
@@ -57,7 +57,7 @@ class HopWind:
     width : of the Gaussian delta in K, eV
     fermi_error : uncertainty of the Fermi energy, eV
     z_direct, z_direct_sigma : nan where it was not computed; an interval counts with its middle and half of its length
-    other_slabs : K between slabs of another thickness, and the share of the change that is this row's error
+    other_slabs : K between slabs of another thickness, and the share of the change that is this row's error; None in bulk
     """
 
     k: Curve
@@ -66,7 +66,7 @@ class HopWind:
     fermi_error: float
     z_direct: float = NAN
     z_direct_sigma: float = NAN
-    other_slabs: tuple[tuple[Curve, float], ...] = ()
+    other_slabs: tuple[tuple[Curve, float], ...] | None = ()
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,10 @@ def _point(
         "host_basis": np.array([0.0, kT * abs(z_star) * error, error]),
         "beyond_window": np.array([outside, outside, 0.0]),
         "seebeck": np.array([0.0, kT * abs(z_star) * measured, 0.0]),
-        "layers": parts.get("layers", unknown),
         "resistivity": unknown if at.rho_sigma is None else np.abs(base.results(kT, rho + at.rho_sigma) - values),
     }
+    if wind.other_slabs is not None:
+        parts.setdefault("layers", unknown)
     scale = np.array([1.0, 1.0, SEEBECK_UNIT])
     q, q_open, seebeck = (
         Estimated(float(values[i] * scale[i]), {name: float(part[i] * scale[i]) for name, part in parts.items()})
@@ -195,7 +196,7 @@ def _toward(k: Curve, other: Curve, share: float) -> Curve:
 def _variants(wind: HopWind, host: HostCurves) -> dict[str, Sequence[_Case]]:
     k, curves, z = wind.k, host.served, wind.z_direct
     relative = wind.k_sigma / float(np.abs(k.values).max()) if np.any(k.values) else 0.0
-    slabs = [_Case(_toward(k, other, share), curves, z) for other, share in wind.other_slabs]
+    slabs = [_Case(_toward(k, other, share), curves, z) for other, share in wind.other_slabs or ()]
     found: dict[str, Sequence[_Case]] = {"layers": slabs} if slabs else {}
     return found | {
         "scattering_time": [_Case(k, curves, z, "inverse dos")],

@@ -102,10 +102,10 @@ def hop_wind(row: Mapping[str, Any], settings: Settings) -> HopWind:
     low, high = row["z_direct_low"], row["z_direct_high"]
     if direct is None and low is not None and high is not None:
         direct, sigma = 0.5 * (low + high), 0.5 * (high - low)
-    others = tuple((Curve(slab["energies_eV"], slab["k_of_energy_uohm_cm"]), slab["share"])
-                   for slab in row.get("other_slabs", ()))
+    slabs = None if row["facet"] == "bulk" else tuple(
+        (Curve(slab["energies_eV"], slab["k_of_energy_uohm_cm"]), slab["share"]) for slab in row.get("other_slabs", ()))
     return HopWind(Curve(row["energies_eV"], row["k_of_energy_uohm_cm"]), math.hypot(*known), settings.host.sigma_eV,
-                   settings.embedding.fermi_error_eV, NAN if direct is None else direct, NAN if sigma is None else sigma, others)
+                   settings.embedding.fermi_error_eV, NAN if direct is None else direct, NAN if sigma is None else sigma, slabs)
 
 
 def grid(metal: str, settings: Settings) -> list[Surroundings]:

@@ -27,7 +27,8 @@ from .stored import Document
 
 FORMATS = ("pdf", "svg", "png")
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+#: one more than the colours, so that a pair of both comes again after 42 series only
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _HOST = {key.name: key for key in HOST_KEYS}
 _STYLE: dict[str, Any] = {
     "font.size": 9,

@@ -372,6 +372,9 @@ def test_slope_between_other_slabs_is_a_part_of_sigma_and_a_constant_is_none():
     assert column(found, "q_el_eV") == pytest.approx(column(alone, "q_el_eV"), nan_ok=True)
     quadrature = math.hypot(column(alone, "q_el_sigma_eV")[300.0], details["sigma_parts"]["q_el_eV"]["layers"][at])
     assert column(found, "q_el_sigma_eV")[300.0] == pytest.approx(quadrature)
+    bulk = row_of(wind_record(facet="bulk", defect="vacancy", hop="vacancy-110"))
+    (in_bulk,) = records(HeatInput(SETTINGS, (bulk,), None, STEP), BULK, TRANSPORT)
+    assert "layers" not in in_bulk.provenance["heat"]["sigma_parts"]["q_el_eV"]
     flat = slab | {"k_of_energy_uohm_cm": (-90.0 + SLOPE * ENERGIES).tolist()}
     (same,) = records(HeatInput(SETTINGS, (row_of(wind_record()) | {"other_slabs": [flat]},), None, STEP), BULK, TRANSPORT)
     assert same.provenance["heat"]["sigma_parts"]["q_el_eV"]["layers"][at] == pytest.approx(0.0, abs=1e-12)

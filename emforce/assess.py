@@ -80,6 +80,12 @@ def stiffness(mass_amu: float, debye_temperature_K: float) -> float:
     return mass_amu * constants.atomic_mass * omega**2 / 3 / constants.e * 1e-20
 
 
+def host_error(bulk: Mapping[str, Any]) -> float:
+    """Relative error of a host against plane waves, the larger of DOS and omega_p^2; nan where the two were not compared."""
+    check = bulk.get("check")
+    return NAN if check is None else max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1))
+
+
 def component(tensor: np.ndarray, across: float) -> float:
     """Force along the hop, x, by a field along it and `across` times one across it, y; nan where that was not computed."""
     return float(tensor[0, 0]) if across == 0.0 else float(tensor[0, 0] + across * tensor[0, 1])
@@ -147,20 +153,18 @@ def assess_images(
             "layers": [_Case(e, 0, 0, 0) for e in range(1, len(wind["embeddings"]))],
         }
         varied = {name: [whole(case)[0] for case in those] for name, those in cases.items()}
-        check = bulk.get("check")
         shares = {
             "mesh": max(abs(bulk["n_coarse"] / bulk["n"] - 1), abs(bulk["n_check"] / bulk["n"] - 1)),
             "finite_difference": 2 / 3 * curvature[image] ** 2,
-            "basis": NAN if check is None else max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1)),
+            "basis": host_error(bulk),
         }
         moved = GEOMETRY_SLOPE * misplacement_A[image]
         parts = {name: float(part) for name, part in _parts(
             base, varied, shares, lambda tensor: component(tensor, across), lambda tensor: magnitude(tensor, across)).items()}
         parts["geometry"] = moved * math.hypot(1.0, across)
-        each = _parts(base, varied, shares, np.asarray, np.abs)
+        each = _parts(base, varied, shares, np.asarray, np.abs) | {"geometry": moved}
         # what is zero in all variants is forbidden, by the symmetry of the site or as no current flows that way
         allowed = np.max(np.abs([base, *(tensor for those in varied.values() for tensor in those)]), axis=0) > FORBIDDEN
-        each["geometry"] = np.full((3, 3), moved)
         unknown = np.isnan(base)
         sigma = np.where(unknown, NAN, np.where(allowed, np.sqrt(sum(np.nan_to_num(part) ** 2 for part in each.values())), 0.0))
         window = {e: _Case(0, 0, 0, i) for i, e in enumerate(energies)} | {e: _Case(-1, 0, 0, i) for i, e in enumerate(wide)}
@@ -213,4 +217,4 @@ def path_error(fractions: Sequence[float], values: Sequence[float], symmetric: b
     return abs(few - hop_average(np.array(fractions), np.array(values), symmetric)) / 3
 
 
-__all__ = ["Assessed", "assess_images", "average", "component", "magnitude", "path_error", "stiffness", "tensors"]
+__all__ = ["Assessed", "assess_images", "average", "component", "host_error", "magnitude", "path_error", "stiffness", "tensors"]

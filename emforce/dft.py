@@ -168,8 +168,10 @@ def iterate(calc: Any, atoms: Atoms, patience: int | None = None) -> tuple[int, 
         # GPAW writes into the positions it is given
         for step, context in enumerate(calc.iconverge(atoms.copy(), need_wfs=True), start=1):
             steps = step
+            if patience is None:
+                continue
             errors.append(_density_change(context))
-            if patience is not None and step >= patience and min(errors[-(patience // 2):]) > ADRIFT:
+            if step >= patience and min(errors[-(patience // 2):]) > ADRIFT:
                 return steps, f"given up after {steps} iterations, the density still changing by {errors[-1]:.2g} per electron"
     except Exception as error:
         if type(error).__name__ in ("KohnShamConvergenceError", "TooFewBandsError"):

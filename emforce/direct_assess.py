@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from emforce import units
-from emforce.assess import component, magnitude, path_error
+from emforce.assess import component, host_error, magnitude, path_error
 from emforce.physics.symmetry import known_part
 from emforce.physics.wind import hop_average
 
@@ -109,8 +109,7 @@ def assess_direct(
     """
     scale = bulk["volume"] / bulk["n"] / units.uohm_cm
     omegas = np.array(direct["omegas"])
-    check = bulk.get("check")
-    relative = NAN if check is None else max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1))
+    relative = host_error(bulk)
     smallest = int(omegas.argmin())
     found = []
     for image, own, turns in zip(direct["images"], axes, rotations, strict=True):

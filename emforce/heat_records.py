@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from emforce import provenance
+from emforce.assess import host_error
 from emforce.basis import basis_name
 from emforce.errors import InputError
 from emforce.heat_assess import (
@@ -70,11 +71,10 @@ def failures(item: HeatInput, reason: str) -> list[Record]:
 def records(item: HeatInput, bulk: Document, transport: Document) -> list[Record]:
     """One record per row, from the values of the finished steps `bulk` and `transport`."""
     check = bulk.get("check")
-    error = NAN if check is None else max(abs(check["dos_ratio"] - 1), abs(check["omega_p_ratio"] ** 2 - 1))
     energies = item.transport.inputs["energies"]
     served, wider, coarser = (TransportCurves(Curve(energies, transport[name]["n"]), Curve(energies, transport[name]["dos"]))
                               for name in ("served", "wider", "coarser"))
-    host = HostCurves(served, wider, coarser, error)
+    host = HostCurves(served, wider, coarser, host_error(bulk))
     lattice, word = _lattice(item.kinetics)
     return [_record(item, row, host, (lattice, word) if row["site"] == HOP_AVERAGE else (None, "in the row of the hop"), check)
             for row in item.rows]

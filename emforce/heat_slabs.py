@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
+from .best import hop_of
 from .errors import InputError
 from .record import HOP_AVERAGE
 from .settings import Settings, settings_of
@@ -51,8 +52,8 @@ def other_slabs(row: Mapping[str, object], stored: Sequence[Document]) -> list[D
 
 
 def _alike(row: Mapping[str, object], other: Mapping[str, object]) -> bool:
-    same = all(row[name] == other[name] for name in ("metal", "facet", "defect", "hop", "site", "species", "method", "basis"))
-    return same and other["status"] == "ok" and _unrelaxed(row) == _unrelaxed(other)
+    same = all(row[name] == other[name] for name in ("site", "method", "basis"))
+    return same and hop_of(row) == hop_of(other) and other["status"] == "ok" and _unrelaxed(row) == _unrelaxed(other)
 
 
 def _unrelaxed(row: Mapping[str, object]) -> bool:

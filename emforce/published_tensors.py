@@ -29,10 +29,10 @@ def components(along: Sequence[Document]) -> list[Document]:
         if sigma is None:
             continue
         for force, field in product(range(3), _fields(row)):
-            k = row["k_tensor_uohm_cm"][force][field]
-            if k is not None and sigma[force][field] is not None:
+            if sigma[force][field] is not None:  # only where there is a K
                 found.append({name: row[name] for name in _SAME} | {
-                    "force": AXES[force], "field": AXES[field], "k_uohm_cm": k, "k_sigma_uohm_cm": sigma[force][field]})
+                    "force": AXES[force], "field": AXES[field],
+                    "k_uohm_cm": row["k_tensor_uohm_cm"][force][field], "k_sigma_uohm_cm": sigma[force][field]})
     return found
 
 

@@ -144,7 +144,8 @@ class Campaign:
     def compute(self, steps: Sequence[Step]) -> dict[str, str]:
         """Run what is not in the store, longest chains first; returns the reasons of failed steps by name.
 
-        A step that failed before for a reason that lies in its inputs (no convergence after all fallbacks, a value that is
+        Of what the steps build on only what one that is not in the store needs: a finished step goes without what it was made
+        from. A step that failed before for a reason that lies in its inputs (no convergence after all fallbacks, a value that is
         not allowed) is not tried again: `emforce retry` forgets it. Any other failure is.
 
         Raises
@@ -155,8 +156,11 @@ class Campaign:
         """
         named, needs = _names(steps)
         found = {name for name, step in named.items() if self._store.find(step.kind, step.key) is not None}
-        old = {name: kept for name in named.keys() - found
-               if (kept := remembered_failure(self._store.root, name)) is not None and kept.final}
+        kept = found | _wanted([step.name for step in steps], needs, found)
+        named = {name: step for name, step in named.items() if name in kept}
+        needs = {name: tuple(need for need in needs[name] if need in kept) for name in named}
+        old = {name: failure for name in named.keys() - found
+               if (failure := remembered_failure(self._store.root, name)) is not None and failure.final}
         failures = _with_dependents(old, needs)
         titles = _titles(named)
         todo = sorted(named.keys() - found - failures.keys(), key=_urgency(named, needs))
@@ -235,6 +239,15 @@ def _names(steps: Sequence[Step]) -> tuple[dict[str, Step], dict[str, tuple[str,
             found[name] = step
             needs[name] = tuple(name_of[id(need)] for need in step.needs.values())
     return found, needs
+
+
+def _wanted(asked: Sequence[str], needs: Mapping[str, tuple[str, ...]], found: set[str]) -> set[str]:
+    """The steps asked for and what those that are not found build on. `needs` names each step after what it needs."""
+    wanted = set(asked)
+    for name in reversed(needs):
+        if name in wanted and name not in found:
+            wanted.update(needs[name])
+    return wanted
 
 
 def _titles(named: Mapping[str, Step]) -> dict[str, str]:

@@ -50,7 +50,11 @@ class HopPlan:
 
     def steps(self) -> tuple[Step, ...]:
         """All steps, each after those that it needs."""
-        return _in_order([*self._of_wind(), *([] if self.direct is None else [self.direct])])
+        return _in_order(self.last())
+
+    def last(self) -> list[Step]:
+        """Those whose values the records are made of."""
+        return [*self._of_wind(), *([] if self.direct is None else [self.direct])]
 
     def wind_steps(self) -> tuple[Step, ...]:
         """Those of them that the wind force needs."""

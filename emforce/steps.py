@@ -117,7 +117,7 @@ class Laps:
 def cost(steps: Sequence[Step], store: Store) -> str:
     """Number of finished steps, those they build on included, and the processor time that they took, in words.
 
-    Wall time where a step has no other: one that an older emforce computed.
+    Wall time where a step has no other: one that an older emforce computed. "30 of 34 steps" where the store has not all.
     """
     every: dict[str, Step] = {}
     waiting = list(steps)
@@ -129,4 +129,5 @@ def cost(steps: Sequence[Step], store: Store) -> str:
     spent = [found for step in every.values() if (found := store.spent(step.kind, step.key))]
     minutes = sum(wall if cpu is None else cpu for wall, cpu in spent) / 60
     kind = "wall" if any(cpu is None for _, cpu in spent) else "processor"
-    return f"{len(spent)} steps, {minutes:.1f} min of {kind} time"
+    count = f"{len(spent)}" if len(spent) == len(every) else f"{len(spent)} of {len(every)}"
+    return f"{count} steps, {minutes:.1f} min of {kind} time"

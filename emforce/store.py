@@ -2,7 +2,7 @@
 
 A step's output is a folder with meta.json (small numbers, inputs, checksums of the files) and files. It appears under
 its name by one rename when it is complete, so a killed process leaves nothing that looks finished; a damaged file is
-found by its checksum, reported, and computed again.
+found by its checksum, reported and removed, and computed again where something needs it.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Store:
         """Take a damaged step away in one rename, so that nobody sees half of it, and note it in damaged.log."""
         try:
             with (self.root / "damaged.log").open("a", encoding="utf-8") as log:
-                log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {folder.name}: {reason}; computed again\n")
+                log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {folder.name}: {reason}; removed\n")
             aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=self.root / "partial"))
             os.replace(folder, aside)
             shutil.rmtree(aside, ignore_errors=True)

@@ -108,7 +108,7 @@ def _check_reach(hop: Hop) -> None:
 def _compute(prepared: Sequence[Prepared], store: Store, place: Placement) -> dict[str, str]:
     """Run what is not finished; returns the reasons of failed steps by name."""
     with Campaign(store, place) as campaign:
-        return campaign.compute([step for item in prepared for step in item.plan.steps()])
+        return campaign.compute([step for item in prepared for step in item.plan.last()])
 
 
 def status(store: Path) -> list[str]:
@@ -130,7 +130,7 @@ def status(store: Path) -> list[str]:
         lines.append(f"  {len(running)} under way or left by a killed process: {', '.join(running)}")
     damaged = Path(store) / "damaged.log"
     if damaged.is_file():
-        lines.append(f"  damaged files that were computed again: {damaged}")
+        lines.append(f"  damaged steps that were removed: {damaged}")
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from emforce.claims import Claims, Pulse, owner_of
 from emforce.commands.campaign import campaign_lines
 from emforce.errors import InputError, StoreError
 from emforce.jobs import Step
-from emforce.ledger import Journal, active_campaigns, campaign_ids, failed_steps, read_campaign
+from emforce.ledger import Journal, active_campaigns, campaign_ids, failed_steps, read_campaign, remember_failure
+from emforce.step_server import Failure
 from emforce.store import Store
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")
@@ -85,6 +87,32 @@ def test_finished_steps_are_not_run_again_and_the_account_says_so(root, capsys):
     assert "profile local, class light: started on" in log and log.strip().endswith("done")
 
 
+def test_what_a_finished_step_was_made_from_may_be_gone(root):
+    a = step(root, "a")
+    b, c = step(root, "b", (a,)), step(root, "c", (a,))
+    d = step(root, "d", (b, c))
+    store = Store(root)
+    assert compute(root, [d]) == {}
+
+    def without(*gone: Step) -> Store:
+        for one in gone:
+            shutil.rmtree(store.folder(one.kind, one.key))
+        return Store(root)
+
+    without(a, b)
+    assert compute(root, [d]) == {} and runs(root) == dict.fromkeys("abcd", 1)
+    assert len(campaign_ids(root)) == 1, "nothing to do"
+    # a step that is asked for is computed, with what it needs itself
+    assert compute(root, [b, d]) == {} and runs(root) == {"a": 2, "b": 2, "c": 1, "d": 1}
+    # and one that is needed by what is not there any more: c is gone but so is d, b is there
+    without(a, c, d)
+    assert compute(root, [d]) == {} and runs(root) == {"a": 3, "b": 2, "c": 2, "d": 2}
+    # a failure of what nobody needs is nobody's
+    without(a)
+    remember_failure(root, a.name, a.title, Failure("not converged", "inputs"))
+    assert compute(root, [d]) == {}
+
+
 def test_a_failure_takes_down_what_needs_it_and_is_told_with_its_log(root, capsys):
     bad = step(root, "bad", seconds=2.0, signal=int(signal.SIGSEGV))
     steps = [step(root, "after", (bad,)), step(root, "good")]
@@ -124,7 +152,7 @@ def test_which_failures_are_tried_again(root):
     assert runs(root)["hopeless"] == 2
 
 
-def test_damage_is_computed_again_and_reported(root):
+def test_damage_is_reported_and_computed_again_where_it_is_needed(root):
     a = step(root, "a", array=1000)
     b = step(root, "b", (a,))
     compute(root, [b])
@@ -133,8 +161,10 @@ def test_damage_is_computed_again_and_reported(root):
     data[500] ^= 4
     file.write_bytes(data)
     assert compute(root, [b]) == {}
-    assert runs(root) == {"a": 2, "b": 1}
-    assert f"{a.name}: ValueError: arrays.npz does not match its checksum; computed again" in (root / "damaged.log").read_text()
+    assert runs(root) == {"a": 1, "b": 1}
+    assert f"{a.name}: ValueError: arrays.npz does not match its checksum; removed" in (root / "damaged.log").read_text()
+    assert compute(root, [step(root, "c", (a,)), b]) == {}
+    assert runs(root) == {"a": 2, "b": 1, "c": 1}
 
 
 # processes that are killed

@@ -22,10 +22,10 @@ def test_each_step_counts_once(tmp_path):
     host = Step("host", "host", {"n": 1})
     images = [Step("image", f"image {i}", {"n": i}, {"host": host}) for i in (1, 2)]
     last = Step("wind", "wind", {}, {f"image {i}": image for i, image in enumerate(images)})
-    assert cost([last], store) == "0 steps, 0.0 min of processor time"
+    assert cost([last], store) == "0 of 4 steps, 0.0 min of processor time"
     finished(store, host, 100.0, 60.0)
     for image in images:
         finished(store, image, 300.0, 120.0)
-    assert cost([last, *images], store) == "3 steps, 5.0 min of processor time"
+    assert cost([last, *images], store) == "3 of 4 steps, 5.0 min of processor time"
     finished(store, last, 60.0, None)  # as an older emforce left it
     assert cost([last], store) == "4 steps, 6.0 min of wall time"

@@ -212,7 +212,7 @@ def test_damage_is_found_reported_and_computed_again(tmp_path, damage):
     lines = (tmp_path / "damaged.log").read_text().splitlines()
     assert len(lines) == 1
     assert "image-k: " in lines[0]
-    assert lines[0].endswith("computed again")
+    assert lines[0].endswith("removed")
     assert step_names(tmp_path) == ["image-k"]
     store.run("image", "k", {}, never)
 

@@ -1,24 +1,15 @@
-"""What the thickness of a slab leaves open in a heat of transport: the same hop embedded in slabs of another thickness.
-
-K(eps) of a slab has the steps of its subbands, and the heat of transport is made of its slope. One of L layers has steps at
-energies of its own, each a share of about 1/L of the whole. Where two slabs of L and L' layers are taken to err independently
-of each other by amounts in proportion to 1/L and 1/L', the difference D of what they give says about that of L layers
-
-    sigma = |D| (1/L) / sqrt(1/L^2 + 1/L'^2) = |D| L' / sqrt(L^2 + L'^2)
+"""What the thickness of a slab leaves open in a heat of transport, which is made of the slope of K(E): the same hop embedded in
+slabs of another thickness (`emforce.thickness`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import lru_cache
 
 from .best import hop_of
-from .errors import InputError
 from .record import HOP_AVERAGE
-from .settings import Settings, settings_of
 from .steps import Document
+from .thickness import other_layers, share
 from .variations import UNRELAXED
 
 #: energies that a curve needs
@@ -40,13 +31,13 @@ def other_slabs(row: Mapping[str, object], stored: Sequence[Document]) -> list[D
         return []
     found: dict[int, Document] = {}
     for other in sorted(stored, key=lambda one: int(one["id"])):
-        layers = _other_layers(str(row["preset"]), str(other["preset"]))
+        layers = other_layers(str(row["preset"]), str(other["preset"]))
         if layers is None or not _alike(row, other) or len(other["k_of_energy_uohm_cm"] or ()) < FEWEST:
             continue
         if row["site"] == HOP_AVERAGE and _points(row, stored) != _points(other, stored):
             continue
         own, its = layers
-        found[its] = {"row": other["id"], "share": its / math.hypot(own, its),
+        found[its] = {"row": other["id"], "share": share(own, its),
                       **{name: other[name] for name in ("energies_eV", "k_of_energy_uohm_cm")}}
     return [found[layers] for layers in sorted(found)]
 
@@ -65,21 +56,6 @@ def _points(row: Mapping[str, object], stored: Sequence[Document]) -> set[float]
     """Fractions of the points of the hop with a row of the same preset and basis."""
     return {float(one["fraction"]) for one in stored if one["fraction"] is not None
             and one["k_wind_uohm_cm"] is not None and (one["preset"], one["basis"]) == (row["preset"], row["basis"])}
-
-
-@lru_cache(maxsize=4096)
-def _other_layers(label: str, other: str) -> tuple[int, int] | None:
-    """Layers of the slabs of two presets' labels; None where they are equal or anything else of the wind force differs."""
-    try:
-        one, two = settings_of(label), settings_of(other)
-    except InputError:  # a label of another version
-        return None
-    layers = one.structure.thick_layers[0], two.structure.thick_layers[0]
-    return layers if layers[0] != layers[1] and _but_slab(one) == _but_slab(two) else None
-
-
-def _but_slab(settings: Settings) -> tuple[object, ...]:
-    return settings.preset, replace(settings.structure, thick_layers=()), settings.dft, settings.host, settings.embedding
 
 
 __all__ = ["FEWEST", "other_slabs"]

@@ -8,6 +8,10 @@ the preset's label, the method, and whether the structures were relaxed are the 
 counts. It does not matter which of the rows was computed first. Of two supercells or two bases either measures the part of the
 other.
 
+Rows that differ in the thickness of the embedding slab alone measure the part `thickness`, |D| L'/sqrt(L^2 + L'^2) with their
+difference D (`emforce.thickness`), as far as it is more than `layers`, the same of the two slabs of one calculation:
+sqrt(D^2 L'^2/(L^2 + L'^2) - layers^2). Together they are the larger of the two.
+
 Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over the
 points that both have are compared; so is a drift with rows that have the points but no drift of their own.
 
@@ -31,8 +35,9 @@ from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
 from emforce.record import HOP_AVERAGE, Record, drift_direction, is_average, quadrature
 from emforce.refinement import BASIS, OTHERWISE, refinement
-from emforce.settings import preset_fields, preset_label
+from emforce.settings import preset_fields, preset_label, settings_of
 from emforce.stored import none_for_nan
+from emforce.thickness import other_layers, share
 
 #: field of the settings, and the part of sigma that a row with another value of it measures
 PARTS = {
@@ -46,6 +51,9 @@ PARTS = {
 }
 #: parts of which both rows get the change, and not only the one without the overridden field
 MUTUAL = ("supercell", "second_basis")
+#: the part that slabs of another thickness measure, and the one that a row has of its own two slabs
+THICKNESS, LAYERS = "thickness", "layers"
+_SLAB = "structure.thick_layers"
 UNRELAXED = "as built, not relaxed"
 #: the value, its sigma, the parts of it
 _QUANTITIES = (
@@ -67,7 +75,7 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     """The record with the parts of its uncertainties that rows of the same hop with other settings measure.
 
     `others` may be of any site, and of other hops, which are left out; of several rows of one site and preset the last counts.
-    `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}, and for a hop average over
+    `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}, of another slab "share", L'/sqrt(L^2 + L'^2), and for a hop average over
     fewer points "points", their fractions, with the averages over them of the other row and ("own_...") of this one. A part
     that is lent has "lent_by", the preset of the row that it was measured on, whose values are then the "own_...". A record
     that is not served, or for which there is none, is returned as it is, without the parts that it may have had.
@@ -82,6 +90,8 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     for lender in latest.values():
         if _lends(lender, record):
             others = [other for other in latest.values() if _open_to(record, varied_field(lender.preset, other.preset))]
+            if preset_fields(lender.preset)[1].get(_SLAB) == preset_fields(record.preset)[1].get(_SLAB):
+                others += [other for other in latest.values() if other_layers(lender.preset, other.preset)]
             for part, entries in _measured(lender, others, same_hop).items():
                 own = {f"own_{name}": none_for_nan(getattr(lender, name)) for name, _, _ in _QUANTITIES}
                 lent.setdefault(part, []).extend(own | entry | {"lent_by": lender.preset} for entry in entries)
@@ -89,13 +99,17 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     changed: dict[str, Any] = {}
     for name, sigma, parts in _QUANTITIES:
         value = getattr(record, name)
-        kept: Mapping[str, float] = {k: v for k, v in getattr(record, parts).items() if k not in PARTS.values()}
+        kept: Mapping[str, float] = {k: v for k, v in getattr(record, parts).items() if k not in (*PARTS.values(), THICKNESS)}
         if math.isnan(value):
             continue
-        measured = {part: [abs(entry[name] - own) for entry in entries
+        measured = {part: [abs(entry[name] - own) * entry.get("share", 1.0) for entry in entries
                            if entry[name] is not None and (own := entry.get(f"own_{name}", value)) is not None]
                     for part, entries in found.items()}
-        changed[parts] = {**kept, **{part: max(changes) for part, changes in sorted(measured.items()) if changes}}
+        largest = {part: max(changes) for part, changes in sorted(measured.items()) if changes}
+        if THICKNESS in largest:
+            own_slabs = none_for_nan(kept.get(LAYERS, 0.0)) or 0.0
+            largest[THICKNESS] = math.sqrt(max(largest[THICKNESS] ** 2 - own_slabs ** 2, 0.0))
+        changed[parts] = {**kept, **largest}
         changed[sigma] = quadrature(changed[parts])
     origin = {k: v for k, v in record.provenance.items() if k != "varied"}
     if found:
@@ -110,6 +124,12 @@ def _measured(record: Record, others: Iterable[Record], same_hop: Sequence[Recor
         field = _measured_field(record, other)
         if field is not None:
             found.setdefault(PARTS[field], []).append({"preset": other.preset} | _compared(record, other, same_hop))
+        layers = other_layers(record.preset, other.preset) if record.facet != "bulk" and _comparable(record, other) else None
+        if layers is not None:
+            compared = {"preset": other.preset, "share": share(*layers)} | _compared(record, other, same_hop)
+            if settings_of(record.preset).direct != settings_of(other.preset).direct:
+                compared["z_direct"] = None
+            found.setdefault(THICKNESS, []).append(compared)
     return found
 
 
@@ -120,6 +140,7 @@ def _lends(lender: Record, record: Record) -> bool:
     name, fields = preset_fields(record.preset)
     lenders_name, lenders_fields = preset_fields(lender.preset)
     bases = [one.pop(BASIS, None) for one in (fields, lenders_fields)]
+    lenders_fields.pop("direct.compute", None)  # without a direct valence it has no part of one to lend
     if name != lenders_name or not lenders_fields.items() <= fields.items() or not _comparable(lender, record):
         return False
     more = {field: value for field, value in fields.items() if field not in lenders_fields}
@@ -207,4 +228,4 @@ def _of_hop(rows: Database, record: Record) -> list[Record]:
     return rows.records([Condition(BY_NAME[name], "=", (str(getattr(record, name)),)) for name in _SAME_HOP])
 
 
-__all__ = ["PARTS", "UNRELAXED", "add_with_variations", "varied_field", "with_variations"]
+__all__ = ["PARTS", "THICKNESS", "UNRELAXED", "add_with_variations", "varied_field", "with_variations"]

@@ -73,7 +73,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("copies",),
     ("upgrade",),
     ("record",),
-    ("evaluate", "expression", "refinement"),
+    ("evaluate", "expression", "refinement", "thickness"),
     ("best", "tables"),
     ("wire_analysis", "screening"),
     ("database",),

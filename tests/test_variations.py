@@ -117,6 +117,45 @@ def test_a_row_of_which_more_or_less_is_computed_has_the_parts_of_the_same_value
     assert other.k_wind_sigma_uohm_cm == own.k_wind_sigma_uohm_cm
 
 
+@pytest.mark.parametrize("layers, excess", [(3.0, True), (math.nan, True), (15.0, False)])
+def test_slabs_of_another_thickness_measure_what_the_two_of_one_row_have_not_shown(layers: float, excess: bool) -> None:
+    """Errors in proportion to 1/8 and 1/16: of a difference of 15 the thin slab has 15 x 16/sqrt(320), the thick one half of it."""
+    slabs = {"k_wind_sigma_parts_uohm_cm": {"fermi_energy": 5.0, "layers": layers}}
+    rows = [hop(k_wind_uohm_cm=-110.0, **slabs), hop(preset=THICKER, k_wind_uohm_cm=-125.0, z_direct=0.9, **slabs)]
+    for row, share in zip(rows, (16 / math.sqrt(320), 8 / math.sqrt(320)), strict=True):
+        found = with_variations(row, rows)
+        parts = found.k_wind_sigma_parts_uohm_cm
+        own = 0.0 if math.isnan(layers) else layers
+        assert math.hypot(own, parts["thickness"]) == pytest.approx(max(15 * share, own))
+        assert (parts["thickness"] > 0) == excess
+        assert found.k_wind_sigma_uohm_cm == pytest.approx(math.hypot(5.0, max(15 * share, own)))
+        (entry,) = found.provenance["varied"]["thickness"]
+        assert entry["share"] == pytest.approx(share) and entry["z_direct"] is None
+        # Z of the row with direct.compute=False is another setting's, and its own sigma no concern of the wind's slabs
+        assert "thickness" not in found.z_direct_sigma_parts
+        assert with_variations(found, rows) is found or with_variations(found, rows) == found
+    bulk = [replace(row, facet="bulk") for row in rows]
+    assert "thickness" not in with_variations(bulk[0], bulk).k_wind_sigma_parts_uohm_cm
+    both = [hop(z_direct=0.5), hop(preset="quick (structure.thick_layers=(16, 12))", z_direct=0.8)]
+    assert with_variations(both[0], both).z_direct_sigma_parts["thickness"] == pytest.approx(0.3 * 16 / math.sqrt(320))
+
+
+def test_the_thickness_is_lent_to_rows_of_the_same_slab_alone() -> None:
+    coupled_thick = "quick (dft.spin_orbit=True, structure.thick_layers=(16, 12))"
+    no_slabs = {"k_wind_sigma_parts_uohm_cm": {"fermi_energy": 5.0}}
+    rows = [hop(preset=preset, k_wind_uohm_cm=k, **no_slabs) for preset, k in
+            (("quick", -110.0), (THICKER, -125.0), (COUPLED, -100.0))]
+    coupled = with_variations(rows[2], rows)
+    assert coupled.k_wind_sigma_parts_uohm_cm["thickness"] == pytest.approx(15 * 16 / math.sqrt(320))
+    (entry,) = coupled.provenance["varied"]["thickness"]
+    assert (entry["lent_by"], entry["preset"], entry["own_k_wind_uohm_cm"]) == ("quick", THICKER, -110.0)
+    thick = hop(preset=coupled_thick, k_wind_uohm_cm=-112.0, **no_slabs)
+    own = with_variations(thick, [*rows, thick])  # measured on the coupled slab of 8 layers: nobody's difference but its own
+    assert own.k_wind_sigma_parts_uohm_cm["thickness"] == pytest.approx(12 * 8 / math.sqrt(320))
+    lent = with_variations(thick, [*rows[:2], thick])
+    assert lent.k_wind_sigma_parts_uohm_cm["thickness"] == pytest.approx(15 * 8 / math.sqrt(320))
+
+
 def test_another_basis_borrows_too() -> None:
     both = "quick (dft.recipe=small, structure.thick_layers=(16, 12))"
     rows = [hop(), hop(preset=LDA, k_wind_uohm_cm=-104.0), hop(preset=SMALL, k_wind_uohm_cm=-113.0),

@@ -10,7 +10,8 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
        reason, as is that of an E_a of a vacancy without its formation energy;
     4. among those, the one with more fields that converge it further (a larger cell with spin-orbit coupling before either);
-    5. among those, the one with the smaller standard uncertainty (none stated: last);
+    5. of two rows of K along the hop whose presets differ in nothing that enters it the one with fewer overridden fields
+       (`without_doubles`); among the others, the one with the smaller standard uncertainty (none stated: last);
     6. among those, the newest.
 
 Published values take no part. The key `joined` of a row says which record each group came from.
@@ -26,7 +27,7 @@ from typing import Any
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
 from .record import HOP_AVERAGE, drift_direction
-from .refinement import BASIS, FURTHER, OTHERWISE, refined_fields, refinement
+from .refinement import BASIS, FURTHER, OTHERWISE, along_the_hop, refined_fields, refinement
 from .settings import preset_fields, preset_label
 from .stored import Document
 
@@ -93,10 +94,26 @@ def vacancy_alone(row: Mapping[str, Any]) -> bool:
     return row["defect"] == "vacancy" and row["d0_m2_s"] is not None and row["formation_energy_eV"] is None
 
 
+def without_doubles(rows: Iterable[Document]) -> list[Document]:
+    """The rows without those that hold K along the hop of another once more.
+
+    Two rows of one site do where their presets differ in nothing that enters it, such as `dft.directions=all` beside the same
+    without it (`emforce.refinement.along_the_hop`). The one with fewer overridden fields stays, of equals the newest.
+    """
+    kept: dict[tuple[object, ...], tuple[tuple[int, int], Document]] = {}
+    for row in rows:
+        label = str(row["preset"])
+        same = (*hop_of(row), row["spec"], row["site"], row["method"], row["basis"], along_the_hop(label))
+        order = (len(preset_fields(label)[1]), -int(row["id"]))
+        if same not in kept or order < kept[same][0]:
+            kept[same] = (order, row)
+    return [row for _, row in kept.values()]
+
+
 def best_of_each(rows: Iterable[Document], group: Group) -> dict[tuple[str, ...], Document]:
     """Of rows that hold a group of values, the best of each hop, by hop in the order in which these appear."""
     best: dict[tuple[str, ...], Document] = {}
-    for row in rows:
+    for row in without_doubles(rows) if group == "wind" else rows:
         hop = hop_of(row)
         best[hop] = min(best.get(hop, row), row, key=lambda r: rank(r, group))
     return best
@@ -120,6 +137,7 @@ def best_rows(rows: Sequence[Document], site: str = HOP_AVERAGE) -> list[Documen
         for group in GROUPS:
             held = [row for row in candidates if holds(row, group)]
             if held:
+                held = without_doubles(held) if group == "wind" else held
                 chosen[group] = min(held, key=lambda row, group=group: rank(row, group))  # type: ignore[misc]
         if not chosen:
             continue  # nothing but values that are not joined
@@ -169,4 +187,4 @@ class Hops:
 
 
 __all__ = ["GROUPS", "OF_DIFFUSION", "PRESETS", "Hops", "best_drifts", "best_of_each", "best_rows", "holds", "hop_of", "rank",
-           "vacancy_alone"]
+           "vacancy_alone", "without_doubles"]

@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from .best import without_doubles
 from .errors import EmforceError, InputError
 from .keys import BY_NAME, HOST_KEYS
 from .query import TABLE_TEMPERATURES_K, Resistivity, bulk_resistivity, rho_source
@@ -278,12 +279,11 @@ def _draw_valence(axis: Any, row: Document, at: tuple[np.ndarray, float], i: int
 
 
 def _panels(rows: Iterable[Document], name: str = "") -> dict[str, list[Document]]:
-    """Rows with a number, by metal, facet, what moves, and the key `name` if given."""
+    """Rows with a number, each once (`without_doubles`), by metal, facet, what moves, and the key `name` if given."""
     panels: dict[str, list[Document]] = {}
-    for row in rows:
-        if row["k_wind_uohm_cm"] is not None:
-            title = f"{_title(row['metal'], row['facet'])} {row['defect']}"
-            panels.setdefault(f"{title}\n{row[name]}" if name else title, []).append(row)
+    for row in without_doubles(row for row in rows if row["k_wind_uohm_cm"] is not None):
+        title = f"{_title(row['metal'], row['facet'])} {row['defect']}"
+        panels.setdefault(f"{title}\n{row[name]}" if name else title, []).append(row)
     if not panels:
         raise NothingToDraw("nothing to plot: these rows hold no K")
     return dict(sorted(panels.items()))

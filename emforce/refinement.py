@@ -77,6 +77,12 @@ def refined_fields(label: str, group: Group) -> int:
                for field, value in preset_fields(label)[1].items())
 
 
+def along_the_hop(label: str) -> str:
+    """A preset's label without the overridden fields that change nothing about K along the hop: `EXTENT`, the direct valence's."""
+    name, fields = preset_fields(label)
+    return preset_label(name, {k: v for k, v in fields.items() if k not in EXTENT and not k.startswith("direct.")})
+
+
 def _field(settings: object, name: str) -> Any:
     section, _, field = name.partition(".")
     return getattr(getattr(settings, section), field)
@@ -94,4 +100,4 @@ def _step(field: str, shipped: Any, value: Any) -> int:
     return 1 if all(FINER[field] * (b - a) >= 0 for a, b in pairs) else -1
 
 
-__all__ = ["AS_SHIPPED", "BASIS", "EXTENT", "FINER", "FURTHER", "OTHERWISE", "refined_fields", "refinement"]
+__all__ = ["AS_SHIPPED", "BASIS", "EXTENT", "FINER", "FURTHER", "OTHERWISE", "along_the_hop", "refined_fields", "refinement"]

@@ -21,7 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .best import best_rows, hop_of
+from .best import best_rows, hop_of, without_doubles
 from .keys import BY_NAME, SIGMA_OF
 from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure
 from .record import HOP_AVERAGE
@@ -201,7 +201,7 @@ def _wind_panels(row: Document, name: str, same: Sequence[Document]) -> list[_Pa
     if len(row.get("energies_eV") or ()) > 1:
         title = f"{name}\n{BY_NAME['k_of_energy_uohm_cm'].label}"
         found.append(_Panel(title, _CURVE_LINES, partial(_draw_energies, row, same)))
-    settings = [other for other in same if other["site"] == HOP_AVERAGE and other["k_wind_uohm_cm"] is not None]
+    settings = [other for other in without_doubles(same) if other["site"] == HOP_AVERAGE and other["k_wind_uohm_cm"] is not None]
     if len(settings) > 1:
         texts = [_setting(other, settings) for other in settings]
         title = f"{name}\n{BY_NAME['k_wind_uohm_cm'].label} {_OTHER}"

@@ -7,9 +7,9 @@ import math
 import pytest
 import synthetic
 
-from emforce.best import best_rows
+from emforce.best import best_rows, without_doubles
 from emforce.database import Database
-from emforce.refinement import AS_SHIPPED, FINER, FURTHER, OTHERWISE, refined_fields, refinement
+from emforce.refinement import AS_SHIPPED, FINER, FURTHER, OTHERWISE, along_the_hop, refined_fields, refinement
 from emforce.settings import load_settings, preset_label
 
 SMALL = "quick (dft.recipe=small)"
@@ -101,6 +101,23 @@ def test_what_is_converged_further_in_more_ways_is_served(tmp_path):
         (best,) = best_rows(database.rows([]))
     assert best["preset"] == both
     assert [refined_fields(label, "wind") for label in (both, LARGER, "quick", "quick (direct.compute=False)")] == [2, 1, 0, 0]
+
+
+def test_a_row_that_holds_k_along_the_hop_once_more_is_not_served_for_its_smaller_sigma(tmp_path):
+    thick = "quick (direct.compute=False, structure.thick_layers=(16, 12))"
+    labels = ("quick (dft.directions=all, direct.compute=False)", "quick", "quick (dft.functional=LDA)", thick,
+              "quick (dft.directions=all, direct.compute=False, structure.thick_layers=(16, 12))")
+    with Database(tmp_path / "a.db", create=True) as database:
+        for number, label in enumerate(labels):
+            database.add(hop(label, -110.0 + number, 3.0 + abs(number - 2)))
+        rows = database.rows([])
+        (best,) = best_rows(rows)
+        (quick,) = best_rows([row for row in rows if "thick" not in row["preset"]])
+    assert (best["preset"], quick["preset"]) == (thick, "quick")
+    assert {row["preset"] for row in without_doubles(rows)} == {"quick", labels[2], thick}
+    only = [row for row in rows if row["preset"] == labels[0]]
+    assert without_doubles(only) == only
+    assert along_the_hop(labels[-1]) == along_the_hop(thick) == "quick (structure.thick_layers=(16, 12))"
 
 
 def test_a_denser_mesh_is_served_in_whatever_basis_and_another_basis_alone_is_not(tmp_path):

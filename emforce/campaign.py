@@ -241,7 +241,7 @@ def _names(steps: Sequence[Step]) -> tuple[dict[str, Step], dict[str, tuple[str,
     return found, needs
 
 
-def _wanted(asked: Sequence[str], needs: Mapping[str, tuple[str, ...]], found: set[str]) -> set[str]:
+def _wanted(asked: Sequence[str], needs: dict[str, tuple[str, ...]], found: set[str]) -> set[str]:
     """The steps asked for and what those that are not found build on. `needs` names each step after what it needs."""
     wanted = set(asked)
     for name in reversed(needs):

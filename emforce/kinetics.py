@@ -38,6 +38,7 @@ from emforce.relaxed import image_key, read_relaxed, relaxed_source, take_over
 from emforce.settings import Settings, load_settings
 from emforce.steps import Step
 from emforce.store import Finished, Store
+from emforce.variations import add_with_variations
 from emforce.workflow import built_hop, check_names, relaxed_folder
 
 #: longest Newton step of an atom, Angstrom
@@ -96,10 +97,7 @@ def kinetics(
     with Database(database, create=True) as rows:
         with Campaign(disk, place) as campaign:
             outcomes = explore(items, disk, campaign.compute)
-        found = [kinetics_record(outcome) for outcome in outcomes]
-        for record in found:
-            rows.add(record)
-    return found
+        return add_with_variations(rows, [kinetics_record(outcome) for outcome in outcomes])
 
 
 @dataclass

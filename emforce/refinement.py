@@ -78,7 +78,7 @@ def refined_fields(label: str, group: Group) -> int:
 
 
 def along_the_hop(label: str) -> str:
-    """A preset's label without the overridden fields that change nothing about K along the hop: `EXTENT`, the direct valence's."""
+    """A preset's label without the overridden fields that change nothing about K along the hop: `EXTENT`, those of Z_direct."""
     name, fields = preset_fields(label)
     return preset_label(name, {k: v for k, v in fields.items() if k not in EXTENT and not k.startswith("direct.")})
 

@@ -19,7 +19,7 @@ from .settings import Settings, settings_of
 
 @lru_cache(maxsize=4096)
 def other_layers(label: str, other: str) -> tuple[int, int] | None:
-    """Layers of the embedding slabs of two presets' labels; None where they are equal or anything else of the wind force differs."""
+    """Layers of the embedding slabs of two presets' labels; None where they are equal or more of the wind force differs."""
     try:
         one, two = settings_of(label), settings_of(other)
     except InputError:  # a label of another version

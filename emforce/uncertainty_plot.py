@@ -1,10 +1,11 @@
 """Figures of what each standard uncertainty of a metal is made of, and of what K does when its settings change.
 
 One figure per metal. For each hop a panel per quantity that is served with named parts: K_wind, Z_direct, barrier, attempt
-frequency, formation energy, heat of transport. Bars are the parts themselves, in the unit of the quantity; they add up in
-quadrature to the total above them. Parts that were not estimated are named in the panel. Beside them what is stored about the
-quantity under other conditions: K against the energy, K under other settings of the same hop, the attempt frequency against the
-atoms that move. Style, colours and caption are those of `emforce.plot`. Z > 0, K > 0: along the field, against the electrons.
+frequency, formation energy, E_a where it has parts of its own, heat of transport. Bars are the parts themselves, in the unit
+of the quantity; they add up in quadrature to the total above them. Parts that were not estimated are named in the panel.
+Beside them what is stored about the quantity under other conditions: K against the energy, K under other settings of the same
+hop, the attempt frequency against the atoms that move. Style, colours and caption are those of `emforce.plot`. Z > 0, K > 0:
+along the field, against the electrons.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ def parts_of(row: Document, heat: Document | None, temperature_K: float) -> list
         ("barrier_eV", details.get("barrier_sigma_parts_eV")),
         ("nu0_THz", details.get("nu0_sigma_parts_THz")),
         ("formation_energy_eV", formation.get("sigma_parts_eV")),
+        ("ea_eV", details.get("ea_sigma_parts_eV")),
     )
     found = [_parts(name, row, parts, "") for name, parts in stored if parts]
     found += _heat_parts(heat or {}, temperature_K)

@@ -12,6 +12,9 @@ Rows that differ in the thickness of the embedding slab alone measure the part `
 difference D (`emforce.thickness`), as far as it is more than `layers`, the same of the two slabs of one calculation:
 sqrt(D^2 L'^2/(L^2 + L'^2) - layers^2). Together they are the larger of the two.
 
+Rows of kinetics get parts of these kinds in the same way: of barrier, attempt frequency, formation energy, E_a and D0. Sigma of
+the last two, which are made of the others, has the part `numerical`, all of it that is not from other rows, beside them.
+
 Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over the
 points that both have are compared; so is a drift with rows that have the points but no drift of their own.
 
@@ -23,7 +26,7 @@ to be smaller than another for want of a part.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,11 +58,27 @@ MUTUAL = ("supercell", "second_basis")
 THICKNESS, LAYERS = "thickness", "layers"
 _SLAB = "structure.thick_layers"
 UNRELAXED = "as built, not relaxed"
-#: the value, its sigma, the parts of it
-_QUANTITIES = (
-    ("k_wind_uohm_cm", "k_wind_sigma_uohm_cm", "k_wind_sigma_parts_uohm_cm"),
-    ("z_direct", "z_direct_sigma", "z_direct_sigma_parts"),
+#: the value, its sigma, and where the parts of it are
+_Quantity = tuple[str, str, tuple[str, ...]]
+_OF_WIND: tuple[_Quantity, ...] = (
+    ("k_wind_uohm_cm", "k_wind_sigma_uohm_cm", ("k_wind_sigma_parts_uohm_cm",)),
+    ("z_direct", "z_direct_sigma", ("z_direct_sigma_parts",)),
 )
+_DETAILS = "kinetics_details"
+_OF_KINETICS: tuple[_Quantity, ...] = (
+    ("barrier_eV", "barrier_sigma_eV", (_DETAILS, "barrier_sigma_parts_eV")),
+    ("nu0_THz", "nu0_sigma_THz", (_DETAILS, "nu0_sigma_parts_THz")),
+    ("formation_energy_eV", "formation_energy_sigma_eV", (_DETAILS, "formation_energy", "sigma_parts_eV")),
+    ("ea_eV", "ea_sigma_eV", (_DETAILS, "ea_sigma_parts_eV")),
+    ("d0_m2_s", "d0_sigma_m2_s", (_DETAILS, "d0_sigma_parts_m2_s")),
+)
+#: part of a sigma whose own parts are not stored by name: all of it that is not from other rows
+NUMERICAL = "numerical"
+#: what two rows must both have, or both lack, for the difference of a quantity to be one of the same thing
+_UNLIKE: Mapping[str, Callable[[Record], bool]] = {
+    "ea_eV": lambda record: record.defect == "vacancy" and not math.isnan(record.formation_energy_eV),
+    "d0_m2_s": lambda record: "formation_entropy" in record.kinetics_details,
+}
 _SAME_HOP = ("spec", "metal", "facet", "defect", "hop", "species", "method")
 
 
@@ -75,10 +94,11 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     """The record with the parts of its uncertainties that rows of the same hop with other settings measure.
 
     `others` may be of any site, and of other hops, which are left out; of several rows of one site and preset the last counts.
-    `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}, of another slab "share", L'/sqrt(L^2 + L'^2), and for a hop average over
-    fewer points "points", their fractions, with the averages over them of the other row and ("own_...") of this one. A part
-    that is lent has "lent_by", the preset of the row that it was measured on, whose values are then the "own_...". A record
-    that is not served, or for which there is none, is returned as it is, without the parts that it may have had.
+    `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}, or the quantities of
+    kinetics; of another slab "share", L'/sqrt(L^2 + L'^2); and for a hop average over fewer points "points", their fractions,
+    with the averages over them of the other row and ("own_...") of this one. A part that is lent has "lent_by", the preset of
+    the row that it was measured on, whose values are then the "own_...". A record that is not served, or for which there is
+    none, is returned as it is, without the parts that it may have had.
     """
     if record.status != "ok":
         return record
@@ -93,15 +113,15 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
             if preset_fields(lender.preset)[1].get(_SLAB) == preset_fields(record.preset)[1].get(_SLAB):
                 others += [other for other in latest.values() if other_layers(lender.preset, other.preset)]
             for part, entries in _measured(lender, others, same_hop).items():
-                own = {f"own_{name}": none_for_nan(getattr(lender, name)) for name, _, _ in _QUANTITIES}
+                own = {f"own_{name}": none_for_nan(getattr(lender, name)) for name, _, _ in _quantities(record)}
                 lent.setdefault(part, []).extend(own | entry | {"lent_by": lender.preset} for entry in entries)
     found = lent | found
     changed: dict[str, Any] = {}
-    for name, sigma, parts in _QUANTITIES:
+    for name, sigma, place in _quantities(record):
         value = getattr(record, name)
-        kept: Mapping[str, float] = {k: v for k, v in getattr(record, parts).items() if k not in (*PARTS.values(), THICKNESS)}
         if math.isnan(value):
             continue
+        kept = _own_parts(record, sigma, place)
         measured = {part: [abs(entry[name] - own) * entry.get("share", 1.0) for entry in entries
                            if entry[name] is not None and (own := entry.get(f"own_{name}", value)) is not None]
                     for part, entries in found.items()}
@@ -109,12 +129,43 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
         if THICKNESS in largest:
             own_slabs = none_for_nan(kept.get(LAYERS, 0.0)) or 0.0
             largest[THICKNESS] = math.sqrt(max(largest[THICKNESS] ** 2 - own_slabs ** 2, 0.0))
-        changed[parts] = {**kept, **largest}
-        changed[sigma] = quadrature(changed[parts])
+        parts = {**kept, **largest}
+        changed[sigma] = quadrature(parts)
+        if place[0] != _DETAILS:
+            changed[place[0]] = parts
+        elif largest or _stored_parts(record, place):
+            changed[_DETAILS] = _with_parts(changed.get(_DETAILS, record.kinetics_details), place[1:], parts)
     origin = {k: v for k, v in record.provenance.items() if k != "varied"}
     if found:
         origin["varied"] = {part: sorted(entries, key=lambda e: str(e["preset"])) for part, entries in sorted(found.items())}
     return replace(record, **changed, provenance=origin) if origin != record.provenance else record
+
+
+def _quantities(record: Record) -> tuple[_Quantity, ...]:
+    """Those of a row of the wind force, or those of a row of kinetics."""
+    return _OF_KINETICS if math.isnan(record.k_wind_uohm_cm) and not math.isnan(record.barrier_eV) else _OF_WIND
+
+
+def _own_parts(record: Record, sigma: str, place: tuple[str, ...]) -> dict[str, float]:
+    """The parts of a sigma that are not from other rows; nan for one that was not estimated."""
+    parts = _stored_parts(record, place)
+    if not parts and place[0] == _DETAILS:
+        return {NUMERICAL: getattr(record, sigma)}
+    return {k: math.nan if v is None else float(v) for k, v in parts.items() if k not in (*PARTS.values(), THICKNESS)}
+
+
+def _stored_parts(record: Record, place: tuple[str, ...]) -> Mapping[str, Any]:
+    parts: Any = getattr(record, place[0])
+    for name in place[1:]:
+        parts = parts.get(name, {})
+    return parts
+
+
+def _with_parts(details: Mapping[str, Any], place: tuple[str, ...], parts: Mapping[str, float]) -> dict[str, Any]:
+    """The details of a row of kinetics with the named parts of one sigma."""
+    if not place:
+        return {name: none_for_nan(value) for name, value in parts.items()}
+    return {**details, place[0]: _with_parts(details.get(place[0], {}), place[1:], parts)}
 
 
 def _measured(record: Record, others: Iterable[Record], same_hop: Sequence[Record]) -> dict[str, list[dict[str, Any]]]:
@@ -124,7 +175,8 @@ def _measured(record: Record, others: Iterable[Record], same_hop: Sequence[Recor
         field = _measured_field(record, other)
         if field is not None:
             found.setdefault(PARTS[field], []).append({"preset": other.preset} | _compared(record, other, same_hop))
-        layers = other_layers(record.preset, other.preset) if record.facet != "bulk" and _comparable(record, other) else None
+        slabs = record.facet != "bulk" and _quantities(record) == _OF_WIND and _comparable(record, other)
+        layers = other_layers(record.preset, other.preset) if slabs else None
         if layers is not None:
             compared = {"preset": other.preset, "share": share(*layers)} | _compared(record, other, same_hop)
             if settings_of(record.preset).direct != settings_of(other.preset).direct:
@@ -144,7 +196,8 @@ def _lends(lender: Record, record: Record) -> bool:
     if name != lenders_name or not lenders_fields.items() <= fields.items() or not _comparable(lender, record):
         return False
     more = {field: value for field, value in fields.items() if field not in lenders_fields}
-    return refinement(preset_label(name, more), "wind") != OTHERWISE if more else bases[0] != bases[1]
+    group = "wind" if _quantities(record) == _OF_WIND else "kinetics"
+    return refinement(preset_label(name, more), group) != OTHERWISE if more else bases[0] != bases[1]
 
 
 def _comparable(record: Record, other: Record) -> bool:
@@ -155,8 +208,11 @@ def _comparable(record: Record, other: Record) -> bool:
 
 
 def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict[str, Any]:
-    """Values of another row to compare with, None where it has none; see `with_variations`."""
-    names = [name for name, _, _ in _QUANTITIES]
+    """Values of another row to compare with, None where it has none of the same thing; see `with_variations`."""
+    names = [name for name, _, _ in _quantities(record)]
+    if names[0] != _OF_WIND[0][0]:
+        unlike = {name for name, of in _UNLIKE.items() if any(map(of, (record, other))) != all(map(of, (record, other)))}
+        return {name: None if name in unlike else none_for_nan(getattr(other, name)) for name in names}
     points, theirs = _points(record, same_hop), _points(other, same_hop)
     if other.site == record.site and (not points or not theirs or points.keys() == theirs.keys()):
         return {name: none_for_nan(getattr(other, name)) for name in names}

@@ -24,7 +24,14 @@ from emforce.claims import Claims, Pulse, owner_of
 from emforce.commands.campaign import campaign_lines
 from emforce.errors import InputError, StoreError
 from emforce.jobs import Step
-from emforce.ledger import Journal, active_campaigns, campaign_ids, failed_steps, read_campaign, remember_failure
+from emforce.ledger import (
+    Journal,
+    active_campaigns,
+    campaign_ids,
+    failed_steps,
+    read_campaign,
+    remember_failure,
+)
 from emforce.step_server import Failure
 from emforce.store import Store
 

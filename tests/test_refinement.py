@@ -9,7 +9,15 @@ import synthetic
 
 from emforce.best import best_rows, without_doubles
 from emforce.database import Database
-from emforce.refinement import AS_SHIPPED, FINER, FURTHER, OTHERWISE, along_the_hop, refined_fields, refinement
+from emforce.refinement import (
+    AS_SHIPPED,
+    FINER,
+    FURTHER,
+    OTHERWISE,
+    along_the_hop,
+    refined_fields,
+    refinement,
+)
 from emforce.settings import load_settings, preset_label
 
 SMALL = "quick (dft.recipe=small)"

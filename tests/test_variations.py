@@ -119,7 +119,7 @@ def test_a_row_of_which_more_or_less_is_computed_has_the_parts_of_the_same_value
 
 @pytest.mark.parametrize("layers, excess", [(3.0, True), (math.nan, True), (15.0, False)])
 def test_slabs_of_another_thickness_measure_what_the_two_of_one_row_have_not_shown(layers: float, excess: bool) -> None:
-    """Errors in proportion to 1/8 and 1/16: of a difference of 15 the thin slab has 15 x 16/sqrt(320), the thick one half of it."""
+    """Errors in proportion to 1/8 and 1/16: of 15 the thin slab has 15 x 16/sqrt(320), the thick one half of it."""
     slabs = {"k_wind_sigma_parts_uohm_cm": {"fermi_energy": 5.0, "layers": layers}}
     rows = [hop(k_wind_uohm_cm=-110.0, **slabs), hop(preset=THICKER, k_wind_uohm_cm=-125.0, z_direct=0.9, **slabs)]
     for row, share in zip(rows, (16 / math.sqrt(320), 8 / math.sqrt(320)), strict=True):
@@ -292,3 +292,63 @@ def test_points_that_do_not_reach_the_end_measure_nothing() -> None:
     rows = [*_points("quick", {0.0: 10.0, 0.5: 50.0}, 30.0), *_points(LDA, {0.25: 30.0, 0.5: 44.0}, 37.0)]
     found = with_variations(rows[2], rows)
     assert "functional" not in found.k_wind_sigma_parts_uohm_cm
+
+
+def kinetics(preset: str, barrier: float, formation: float = math.nan, **changes) -> Record:
+    """A vacancy's hop: E_a is barrier and formation energy together where that is known."""
+    known = not math.isnan(formation)
+    blank = {"k_wind_uohm_cm": math.nan, "k_wind_sigma_parts_uohm_cm": {}, "energies_eV": [], "k_of_energy_uohm_cm": [],
+             "z_direct": math.nan, "z_direct_sigma_parts": {}}
+    sigma = math.hypot(0.03, 0.04)
+    details = {"barrier_sigma_parts_eV": {"basis": 0.03, "k_points": 0.04, "cell": None},
+               "nu0_sigma_parts_THz": {"neighbours": 0.3},
+               "formation_energy": {"method": "made up", "sigma_parts_eV": {"k_points": 0.12} if known else {}}}
+    return hop(**blank | {
+        "preset": preset, "facet": "bulk", "defect": "vacancy", "method": "vineyard",
+        "barrier_eV": barrier, "barrier_sigma_eV": sigma, "nu0_THz": 2.0, "nu0_sigma_THz": 0.3,
+        "formation_energy_eV": formation, "formation_energy_sigma_eV": 0.12 if known else math.nan,
+        "ea_eV": barrier + (formation if known else 0.0), "ea_sigma_eV": math.hypot(sigma, 0.12 if known else 0.0),
+        "d0_m2_s": 2e-7, "d0_sigma_m2_s": 3e-8, "kinetics_details": details, **changes})
+
+
+@pytest.mark.parametrize("order", [("quick", LDA), (LDA, "quick")])
+def test_another_functional_is_a_part_of_barrier_formation_energy_and_their_sum(tmp_path: Path, order: tuple[str, ...]) -> None:
+    """The changes of barrier and formation energy may cancel in E_a: its part is its own change."""
+    made = {"quick": kinetics("quick", 0.66, 0.37), LDA: kinetics(LDA, 0.60, 0.47, nu0_THz=2.4)}
+    with Database(tmp_path / "a.db", create=True) as database:
+        for preset in order:
+            add_with_variations(database, [made[preset]])
+        own, lda = served(database, "quick"), served(database, LDA)
+        count = len(database.rows(everything=True))
+        add_with_variations(database, [own])
+        assert len(database.rows(everything=True)) == count
+    details = own.kinetics_details
+    assert details["barrier_sigma_parts_eV"] == pytest.approx({"basis": 0.03, "k_points": 0.04, "cell": None, "functional": 0.06})
+    assert details["formation_energy"]["sigma_parts_eV"] == pytest.approx({"k_points": 0.12, "functional": 0.10})
+    assert details["formation_energy"]["method"] == "made up"
+    assert details["ea_sigma_parts_eV"] == pytest.approx({"numerical": 0.13, "functional": 0.04})
+    assert details["d0_sigma_parts_m2_s"] == pytest.approx({"numerical": 3e-8, "functional": 0.0})
+    assert own.barrier_sigma_eV == pytest.approx(math.hypot(0.05, 0.06))
+    assert own.formation_energy_sigma_eV == pytest.approx(math.hypot(0.12, 0.10))
+    assert own.ea_sigma_eV == pytest.approx(math.hypot(0.13, 0.04))
+    assert own.nu0_sigma_THz == pytest.approx(math.hypot(0.3, 0.4)) and own.d0_sigma_m2_s == pytest.approx(3e-8)
+    assert lda == replace(made[LDA], provenance=lda.provenance)
+    without = with_variations(own, [])
+    assert (without.ea_sigma_eV, without.barrier_sigma_eV) == pytest.approx((0.13, 0.05))
+    assert without.kinetics_details["ea_sigma_parts_eV"] == pytest.approx({"numerical": 0.13})
+    (entry,) = own.provenance["varied"]["functional"]
+    assert entry == {"preset": LDA, "barrier_eV": 0.60, "nu0_THz": 2.4, "formation_energy_eV": 0.47,
+                     "ea_eV": pytest.approx(1.07), "d0_m2_s": 2e-7}
+
+
+def test_activation_energies_of_different_things_are_not_compared() -> None:
+    """E_a of a vacancy that is there already against that of self-diffusion; D0 with and without the formation entropy."""
+    alone, whole = kinetics("quick", 0.66), kinetics(LDA, 0.60, 0.47)
+    found = with_variations(alone, [alone, whole])
+    assert found.kinetics_details["barrier_sigma_parts_eV"]["functional"] == pytest.approx(0.06)
+    assert found.ea_sigma_eV == alone.ea_sigma_eV and "ea_sigma_parts_eV" not in found.kinetics_details
+    entropy = replace(whole, preset="quick", kinetics_details={**whole.kinetics_details, "formation_entropy": {"value_kB": 2.0}})
+    with_entropy = with_variations(entropy, [entropy, replace(whole, d0_m2_s=5e-7)])
+    assert with_entropy.d0_sigma_m2_s == whole.d0_sigma_m2_s
+    assert with_entropy.provenance["varied"]["functional"][0]["d0_m2_s"] is None
+    assert with_variations(alone, [alone]) is alone

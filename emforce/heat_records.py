@@ -34,6 +34,7 @@ from emforce.seebeck import expected_at, measured_at
 from emforce.settings import Settings, preset_label
 from emforce.steps import Document, Step
 from emforce.stored import Check, none_for_nan
+from emforce.variations import FERMI, SURFACE
 
 METHOD = "heat of transport, thermal integral of K(E)"
 #: Q_el(E=0) at the lowest temperature is off its Sommerfeld form by no more than this share of what the largest mean slope of K
@@ -95,9 +96,13 @@ def _lattice(kinetics: Document | None) -> tuple[LatticeBounds | None, str]:
 
 
 def hop_wind(row: Mapping[str, Any], settings: Settings) -> HopWind:
-    """K(eps) of a stored row with its uncertainty; an interval of Z_direct counts with its middle and half of its length."""
+    """K(eps) of a stored row with its uncertainty; an interval of Z_direct counts with its middle and half of its length.
+
+    The error of E_F is that of the settings, or that of the energy of the surface states where it was found to be larger.
+    """
     parts = row["k_wind_sigma_parts_uohm_cm"] or {}
-    known = [part for name, part in parts.items() if part is not None and name != "fermi_energy"]
+    known = [part for name, part in parts.items() if part is not None and name not in (FERMI, SURFACE)]
+    off = float((row["provenance"].get(SURFACE) or {}).get("rms_eV", 0.0))
     direct, sigma = row["z_direct"], row["z_direct_sigma"]
     low, high = row["z_direct_low"], row["z_direct_high"]
     if direct is None and low is not None and high is not None:
@@ -105,7 +110,8 @@ def hop_wind(row: Mapping[str, Any], settings: Settings) -> HopWind:
     slabs = None if row["facet"] == "bulk" else tuple(
         (Curve(slab["energies_eV"], slab["k_of_energy_uohm_cm"]), slab["share"]) for slab in row.get("other_slabs", ()))
     return HopWind(Curve(row["energies_eV"], row["k_of_energy_uohm_cm"]), math.hypot(*known), settings.host.sigma_eV,
-                   settings.embedding.fermi_error_eV, NAN if direct is None else direct, NAN if sigma is None else sigma, slabs)
+                   max(settings.embedding.fermi_error_eV, off), NAN if direct is None else direct,
+                   NAN if sigma is None else sigma, slabs)
 
 
 def grid(metal: str, settings: Settings) -> list[Surroundings]:

@@ -11,7 +11,7 @@ GPAW is imported only where a calculation is made; reading a stored reference ne
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import metadata
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import erfc
 
-from emforce.dft import DFTSettings
+from emforce.dft import DFTSettings, converge
 from emforce.errors import CheckError, InputError, StoreError
 from emforce.physics.fermi import band_energies, fermi_surface, gaussian
 from emforce.physics.hostcheck import HostCheck, Tolerance, compare_host
@@ -294,6 +294,35 @@ def plane_wave_reference(atoms: Atoms, setup: str = "paw", *, functional: str = 
         sigma=sigma, kpoints=points, weights=weights, energies=energies, speed2=speed2, fermi_level=level, dos=dos,
         transport=transport, omega_p=plasma_frequency(transport, float(atoms.get_volume())), path=path,
         path_labels=labels, path_energies=path_energies, provenance=provenance)
+
+
+def slab_bands(atoms: Atoms, *, setups: Mapping[str, str], functional: str, kpts: Sequence[int], smearing: float, points: Floats,
+               bands: int, cutoff: float = 350.0, tolerance: float = 1e-4, txt: str | None = None) -> tuple[Floats, float]:
+    """Bands of a slab in plane waves, self-consistent, for a comparison with those of a local basis.
+
+    Parameters
+    ----------
+    atoms : a slab with two equal sides, which needs no dipole layer; plane waves repeat it along z, its vacuum apart
+    kpts, smearing, tolerance : mesh off Gamma, Fermi-Dirac width (eV) and largest density error of the self-consistent run
+    points : (points, 3) fractional k-points; bands : how many of the lowest are wanted there
+
+    Returns
+    -------
+    energies (points, bands) and Fermi energy, eV
+
+    Raises
+    ------
+    ConvergenceError if the self-consistent run does not get there
+    """
+    from gpaw import GPAW, PW
+
+    repeated = atoms.copy()
+    repeated.pbc = True
+    calc = GPAW(mode=PW(cutoff), xc=functional, setups=dict(setups), kpts={"size": tuple(kpts), "gamma": False}, txt=txt,
+                mixer={"backend": "pulay", "beta": 0.05, "nmaxold": 5, "weight": 100.0}, maxiter=SCF_ITERATIONS,
+                occupations={"name": "fermi-dirac", "width": smearing}, convergence={"density": tolerance})
+    state = converge(calc, repeated)
+    return _bands(calc, points, bands, txt), state.fermi_level
 
 
 def equilibrium_lattice_constant(symbol: str, structure: str, guess: float, *, setup: str = "paw", functional: str = "PBE",

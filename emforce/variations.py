@@ -18,6 +18,9 @@ the last two, which are made of the others, has the part `numerical`, all of it 
 Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over the
 points that both have are compared; so is a drift with rows that have the points but no drift of their own.
 
+Of a surface whose states were compared with plane waves (`emforce.surface_states`) K gets the part `surface_states`: the larger
+change of K(E) from E_F to E_F +- their rms error, as far as it is more than `fermi_energy`, the same with the error of E_F.
+
 A part that a row lacks is lent to it by a row that it converges further, or that is in another basis, or of which it computes
 more: that of quick (structure.thick_layers=(16, 12)) gets the functional from quick and quick (dft.functional=LDA). No sigma is
 to be smaller than another for want of a part.
@@ -40,6 +43,7 @@ from emforce.record import HOP_AVERAGE, Record, drift_direction, is_average, qua
 from emforce.refinement import BASIS, OTHERWISE, refinement
 from emforce.settings import preset_fields, preset_label, settings_of
 from emforce.stored import none_for_nan
+from emforce.surface_states import SurfaceStates, find
 from emforce.thickness import other_layers, share
 
 #: field of the settings, and the part of sigma that a row with another value of it measures
@@ -56,6 +60,8 @@ PARTS = {
 MUTUAL = ("supercell", "second_basis")
 #: the part that slabs of another thickness measure, and the one that a row has of its own two slabs
 THICKNESS, LAYERS = "thickness", "layers"
+#: the part of an error in the energy of surface states, where it is more than what the error of E_F makes
+SURFACE, FERMI = "surface_states", "fermi_energy"
 _SLAB = "structure.thick_layers"
 UNRELAXED = "as built, not relaxed"
 #: the value, its sigma, and where the parts of it are
@@ -106,6 +112,7 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     latest = {other.preset: other for other in same_hop if other.site == record.site}
     averages = {other.preset: other for other in same_hop if drift_direction(record.site) and other.site == HOP_AVERAGE}
     found = _measured(record, (averages | latest).values(), same_hop)
+    states = _surface_states(record)
     lent: dict[str, list[dict[str, Any]]] = {}
     for lender in latest.values():
         if _lends(lender, record):
@@ -126,16 +133,21 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
                            if entry[name] is not None and (own := entry.get(f"own_{name}", value)) is not None]
                     for part, entries in found.items()}
         largest = {part: max(changes) for part, changes in sorted(measured.items()) if changes}
-        if THICKNESS in largest:
-            own_slabs = none_for_nan(kept.get(LAYERS, 0.0)) or 0.0
-            largest[THICKNESS] = math.sqrt(max(largest[THICKNESS] ** 2 - own_slabs ** 2, 0.0))
+        if states is not None and name == _OF_WIND[0][0]:
+            largest[SURFACE] = _change_within(record, states.rms_eV)
+        for part, of_the_row in ((THICKNESS, LAYERS), (SURFACE, FERMI)):
+            if part in largest:
+                known = none_for_nan(kept.get(of_the_row, 0.0)) or 0.0
+                largest[part] = math.sqrt(max(largest[part] ** 2 - known ** 2, 0.0))
         parts = {**kept, **largest}
         changed[sigma] = quadrature(parts)
         if place[0] != _DETAILS:
             changed[place[0]] = parts
         elif largest or _stored_parts(record, place):
             changed[_DETAILS] = _with_parts(changed.get(_DETAILS, record.kinetics_details), place[1:], parts)
-    origin = {k: v for k, v in record.provenance.items() if k != "varied"}
+    origin = {k: v for k, v in record.provenance.items() if k not in ("varied", SURFACE)}
+    if states is not None:
+        origin[SURFACE] = {name: getattr(states, name) for name in ("states", "rms_eV", "shift_eV", "layers", "origin")}
     if found:
         origin["varied"] = {part: sorted(entries, key=lambda e: str(e["preset"])) for part, entries in sorted(found.items())}
     return replace(record, **changed, provenance=origin) if origin != record.provenance else record
@@ -146,12 +158,31 @@ def _quantities(record: Record) -> tuple[_Quantity, ...]:
     return _OF_KINETICS if math.isnan(record.k_wind_uohm_cm) and not math.isnan(record.barrier_eV) else _OF_WIND
 
 
+def _surface_states(record: Record) -> SurfaceStates | None:
+    """What is known of the surface states of a row's host; None in bulk, where nothing is, or where the row has no K(E) there."""
+    if record.facet == "bulk" or len(record.energies_eV) < 2 or _quantities(record) != _OF_WIND:
+        return None
+    try:
+        functional = settings_of(record.preset).dft.functional
+    except InputError:  # a label of another version
+        return None
+    found = find(record.metal, record.facet, record.basis, functional)
+    return found if found is not None and found.rms_eV <= float(np.abs(record.energies_eV[[0, -1]]).min()) else None
+
+
+def _change_within(record: Record, error_eV: float) -> float:
+    """Largest change of K from E_F to E_F +- an error."""
+    at = np.interp([-error_eV, 0.0, error_eV], record.energies_eV, record.k_of_energy_uohm_cm)
+    return float(np.abs(at - at[1]).max())
+
+
 def _own_parts(record: Record, sigma: str, place: tuple[str, ...]) -> dict[str, float]:
     """The parts of a sigma that are not from other rows; nan for one that was not estimated."""
     parts = _stored_parts(record, place)
     if not parts and place[0] == _DETAILS:
         return {NUMERICAL: getattr(record, sigma)}
-    return {k: math.nan if v is None else float(v) for k, v in parts.items() if k not in (*PARTS.values(), THICKNESS)}
+    others = (*PARTS.values(), THICKNESS, SURFACE)
+    return {k: math.nan if v is None else float(v) for k, v in parts.items() if k not in others}
 
 
 def _stored_parts(record: Record, place: tuple[str, ...]) -> Mapping[str, Any]:
@@ -284,4 +315,4 @@ def _of_hop(rows: Database, record: Record) -> list[Record]:
     return rows.records([Condition(BY_NAME[name], "=", (str(getattr(record, name)),)) for name in _SAME_HOP])
 
 
-__all__ = ["PARTS", "THICKNESS", "UNRELAXED", "add_with_variations", "varied_field", "with_variations"]
+__all__ = ["FERMI", "PARTS", "SURFACE", "THICKNESS", "UNRELAXED", "add_with_variations", "varied_field", "with_variations"]

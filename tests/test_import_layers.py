@@ -73,7 +73,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("copies",),
     ("upgrade",),
     ("record",),
-    ("evaluate", "expression", "refinement", "thickness"),
+    ("evaluate", "expression", "refinement", "thickness", "surface_states"),
     ("best", "tables"),
     ("wire_analysis", "screening"),
     ("database",),

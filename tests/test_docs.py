@@ -99,6 +99,10 @@ def test_exports_in_the_documentation_are_those_of_the_shipped_database(monkeypa
         return tool.output_of(command)
 
     assert tool.refreshed(text, run) == text, "run workflows/refresh_examples.py"
+    number = re.search(r"z_star = (-?\d+\.\d\d)", text)[1]
+    wrong = number[:-1] + str((int(number[-1]) + 1) % 10)
+    put_right = tool.refreshed(text.replace(number, wrong), run)
+    assert f"z_star = {number}" in put_right and f"z_star = {wrong}" not in put_right
     shown = {re.search(r"--to (\w+)|$", line)[1] for line in commands_run}
     assert shown >= {"csv", "emspice", "moose", "festim", "lammps", "kmc", "onsager"}
 
@@ -119,3 +123,17 @@ def test_an_example_takes_the_present_output():
     assert tool.refreshed(new, run) == new
     with pytest.raises(InputError, match="example: 'z = 1.5 m'"):
         tool.refreshed(page, lambda command: ["x = 1"])
+
+
+@pytest.mark.parametrize("line, other, cut, same", [
+    ("z = -14.45903922340589 +- 2.5 [row 796]", "z = -14.459039223405885 +- 2.5 [row 796]", False, True),
+    ("z = -14.4590392 +- 2.5", "z = -14.4590393 +- 2.5", False, False),
+    ("row 796", "row 797", False, False),
+    ("a 1.5", "b 1.5", False, False),
+    ("a 1.5", "a 1.5, 2.5", False, False),
+    ("0123456789abcdef0", "0123456789abcdef1", False, False),
+    ("a 1.25, 3.41...", "a 1.25, 3.4...", True, True),
+    ("a 1.25, 3.41...", "a 1.26, 3.41...", True, False),
+])
+def test_lines_of_two_processors_are_alike_but_for_the_last_digit(line, other, cut, same):
+    assert loaded("refresh_examples").alike(line, other, cut) == same

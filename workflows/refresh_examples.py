@@ -4,8 +4,9 @@
 
 A command is an indented line `emforce export ...`, with its continuation lines; the fenced block after it shows lines of its
 output in their order, "..." for those left out, and "..." at the end of a line that is cut. Each shown line becomes the next line
-of the output that begins alike up to its first number or hash. `--check` writes nothing and exits with 2 where the page is not up
-to date.
+of the output that begins alike up to its first number or hash, and stays as it is where that has the same words and hashes and
+numbers within 1e-9 of its own: processors differ in the last digit. `--check` writes nothing and exits with 2 where the page is
+not up to date.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import math
 import re
 import shlex
 import sys
@@ -29,6 +31,8 @@ EXAMPLE = re.compile(r"(?P<commands>(?:^    [^\n]*\n)+)(?P<open>\n+```\w+\n)(?P<
 #: a number or a hash, which two versions of a line do not have in common, and how many characters before it they must share
 NUMBER = re.compile(r"-?\d|\b[0-9a-f]{16,}\b")
 SHARED = 28
+#: a hash or a number, whole
+VALUE = re.compile(r"\b[0-9a-f]{16,}\b|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 LEFT_OUT = re.compile(r"^\W*\.\.\.$")
 
 
@@ -65,8 +69,18 @@ def _present(shown: str, lines: Iterator[str], command: str) -> str:
     cut = shown.endswith("...")
     for line in lines:
         if _beginning(line) == _beginning(shown):
-            return line[: len(shown) - 3] + "..." if cut else line.rstrip()
+            present = line[: len(shown) - 3] + "..." if cut else line.rstrip()
+            return shown if alike(shown, present, cut) else present
     raise InputError("example", shown, f"a line of what this prints: {command}")
+
+
+def alike(line: str, other: str, cut: bool = False) -> bool:
+    """Whether two lines have the same words and numbers, these to 1e-9 of their size; of cut ones the last number may be half."""
+    words, values = zip(*((VALUE.split(one), VALUE.findall(one)) for one in (line, other)), strict=True)
+    if cut:
+        words, values = [one[:-1] for one in words], [one[:-1] for one in values]
+    return words[0] == words[1] and all(a == b or ("." in a and "." in b and math.isclose(float(a), float(b), rel_tol=1e-9))
+                                        for a, b in zip(*values, strict=True))
 
 
 def _beginning(line: str) -> str:

@@ -102,7 +102,7 @@ def hop_wind(row: Mapping[str, Any], settings: Settings) -> HopWind:
     """
     parts = row["k_wind_sigma_parts_uohm_cm"] or {}
     known = [part for name, part in parts.items() if part is not None and name not in (FERMI, SURFACE)]
-    off = float((row["provenance"].get(SURFACE) or {}).get("largest_eV", 0.0))
+    off = float((row["provenance"].get(SURFACE) or {}).get("error_eV", 0.0))
     direct, sigma = row["z_direct"], row["z_direct_sigma"]
     low, high = row["z_direct_low"], row["z_direct_high"]
     if direct is None and low is not None and high is not None:

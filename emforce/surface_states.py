@@ -28,6 +28,8 @@ FILE = "surface_states.toml"
 #: half width of the energy window of the comparison, eV, and outermost layers of either side on which a surface state lies
 WINDOW_eV = 0.5
 OUTER_LAYERS = 2
+#: width of the delta function in the Fermi-surface sums of K (host.sigma_eV): what is at the Fermi energy, eV
+WIDTH_eV = 0.15
 #: of what a state spread evenly has not on the outer layers, the share that a surface state has there at least
 CONCENTRATION = 0.3
 
@@ -41,9 +43,9 @@ class SurfaceStates:
     metal, facet, basis, functional : what it is for
     layers, kpts, points : layers of the slab, mesh of the self-consistent runs, number of k-points that were compared
     cutoff_eV, smearing_eV : of the plane waves; of the occupation of both
-    states : number of surface states within WINDOW_eV of the Fermi energy
-    shift_eV, rms_eV, largest_eV : local basis less plane waves, mean, root mean square and largest size; 0 without states
-    gamma_eV, gamma_plane_wave_eV : those at the middle of the surface Brillouin zone, relative to the Fermi energy
+    energies_eV, errors_eV, weights : of the surface states within WINDOW_eV of the Fermi energy: energy in the local basis
+        relative to it, local basis less plane waves, and weight of the k-point; those in the middle of the zone come first
+    middle : how many of them lie in the middle of the surface Brillouin zone
     origin : version of GPAW, commit, date
     """
 
@@ -56,13 +58,18 @@ class SurfaceStates:
     points: int
     cutoff_eV: float
     smearing_eV: float
-    states: int
-    shift_eV: float
-    rms_eV: float
-    largest_eV: float
-    gamma_eV: tuple[float, ...]
-    gamma_plane_wave_eV: tuple[float, ...]
+    energies_eV: tuple[float, ...]
+    errors_eV: tuple[float, ...]
+    weights: tuple[float, ...]
+    middle: int
     origin: str
+
+    @property
+    def at_fermi_energy_eV(self) -> float:
+        """Rms error of the states at the Fermi energy, each with the weight w exp(-E^2/2s^2), s = WIDTH_eV; 0 without states."""
+        energies, errors, weights = map(np.array, (self.energies_eV, self.errors_eV, self.weights))
+        share = weights * np.exp(-0.5 * (energies / WIDTH_eV) ** 2)
+        return float(np.sqrt(share @ errors**2 / share.sum())) if len(share) else 0.0
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
@@ -83,8 +90,10 @@ def are_surface_states(weights: Floats, share: float) -> NDArray[np.bool_]:
     return np.asarray(weights >= share + CONCENTRATION * (1 - share))
 
 
-def surface_errors(bands: Floats, reference: Floats, weights: Floats, share: float, window: float = WINDOW_eV) -> Floats:
-    """Errors of the surface states within the window of the Fermi energy, eV, as one list.
+def surface_errors(
+    bands: Floats, reference: Floats, weights: Floats, share: float, window: float = WINDOW_eV
+) -> tuple[Floats, Floats, NDArray[np.int_]]:
+    """Surface states within the window of the Fermi energy: energies, errors (eV), and the k-point of each, in their order.
 
     Parameters
     ----------
@@ -100,7 +109,8 @@ def surface_errors(bands: Floats, reference: Floats, weights: Floats, share: flo
     count = min(bands.shape[1], reference.shape[1])
     if inside[:, count:].any():
         raise InputError("reference", reference.shape, "as many bands as the local basis has in the window")
-    return (bands[:, :count] - reference[:, :count])[inside[:, :count]]
+    inside = inside[:, :count]
+    return bands[:, :count][inside], (bands[:, :count] - reference[:, :count])[inside], np.nonzero(inside)[0]
 
 
 @lru_cache(maxsize=1)
@@ -159,6 +169,7 @@ __all__ = [
     "FILE",
     "OUTER_LAYERS",
     "SurfaceStates",
+    "WIDTH_eV",
     "WINDOW_eV",
     "are_surface_states",
     "find",

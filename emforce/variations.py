@@ -19,7 +19,7 @@ Of hop averages, and of drifts, which are averages too, that do not rest on the 
 points that both have are compared; so is a drift with rows that have the points but no drift of their own.
 
 Of a surface whose states were compared with plane waves (`emforce.surface_states`) K gets the part `surface_states`: the larger
-change of K(E) from E_F to E_F +- their largest error, as far as it is more than `fermi_energy`, the same with the error of E_F.
+change of K(E) from E_F to E_F +- their rms error there, as far as it is more than `fermi_energy`, the same with the error of E_F.
 
 A part that a row lacks is lent to it by a row that it converges further, or that is in another basis, or of which it computes
 more: that of quick (structure.thick_layers=(16, 12)) gets the functional from quick and quick (dft.functional=LDA). No sigma is
@@ -134,7 +134,7 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
                     for part, entries in found.items()}
         largest = {part: max(changes) for part, changes in sorted(measured.items()) if changes}
         if states is not None and name == _OF_WIND[0][0]:
-            largest[SURFACE] = _change_within(record, states.largest_eV)
+            largest[SURFACE] = _change_within(record, states.at_fermi_energy_eV)
         for part, of_the_row in ((THICKNESS, LAYERS), (SURFACE, FERMI)):
             if part in largest:
                 known = none_for_nan(kept.get(of_the_row, 0.0)) or 0.0
@@ -147,7 +147,8 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
             changed[_DETAILS] = _with_parts(changed.get(_DETAILS, record.kinetics_details), place[1:], parts)
     origin = {k: v for k, v in record.provenance.items() if k not in ("varied", SURFACE)}
     if states is not None:
-        origin[SURFACE] = {name: getattr(states, name) for name in ("states", "largest_eV", "rms_eV", "layers", "origin")}
+        origin[SURFACE] = {"states": len(states.energies_eV), "error_eV": round(states.at_fermi_energy_eV, 4),
+                           "layers": states.layers, "origin": states.origin}
     if found:
         origin["varied"] = {part: sorted(entries, key=lambda e: str(e["preset"])) for part, entries in sorted(found.items())}
     return replace(record, **changed, provenance=origin) if origin != record.provenance else record
@@ -167,7 +168,7 @@ def _surface_states(record: Record) -> SurfaceStates | None:
     except InputError:  # a label of another version
         return None
     found = find(record.metal, record.facet, record.basis, functional)
-    return found if found is not None and found.largest_eV <= float(np.abs(record.energies_eV[[0, -1]]).min()) else None
+    return found if found is not None and found.at_fermi_energy_eV <= float(np.abs(record.energies_eV[[0, -1]]).min()) else None
 
 
 def _change_within(record: Record, error_eV: float) -> float:

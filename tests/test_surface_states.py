@@ -19,8 +19,9 @@ from emforce.heat_records import hop_wind
 from emforce.settings import load_settings
 from emforce.surface_states import SurfaceStates, are_surface_states, parse, surface_errors, write
 
-AG = SurfaceStates("Ag", "111", "b", "PBE", 8, (6, 6, 1), 20, 350.0, 0.15, 5, 0.11, 0.12, 0.14, (-0.16, 0.27), (-0.27, 0.12),
-                   "GPAW, made up")
+#: 0.14 eV off at the Fermi energy, whatever far from it
+AG = SurfaceStates("Ag", "111", "b", "PBE", 8, (6, 6, 1), 20, 350.0, 0.15,
+                   (-0.15, 0.15, 10.0), (0.14, -0.14, 3.0), (0.1, 0.1, 0.8), 2, "GPAW, made up")
 
 
 def test_a_state_spread_evenly_is_none_and_one_on_the_outer_layers_is():
@@ -34,26 +35,35 @@ def test_a_rigid_shift_of_the_surface_states_is_found_and_nothing_else_counts():
     reference = np.array([[-3.0, -0.4, -0.1, 0.3, 2.0], [-2.9, -0.3, 0.0, 0.45, 2.1]])
     weights = np.array([[0.5, 0.9, 0.5, 0.8, 0.9], [0.5, 0.9, 0.5, 0.8, 0.9]])
     moved = reference + 0.1 * (weights > 0.7)
-    errors = surface_errors(moved, reference, weights, 0.5)
+    energies, errors, points = surface_errors(moved, reference, weights, 0.5)
     assert errors == pytest.approx([0.1] * 3)  # 0.45 + 0.1 is outside of the window, so are -3 and 2
-    assert surface_errors(reference, reference, weights, 0.5) == pytest.approx([0.0] * 4)
-    assert surface_errors(moved, reference, np.full_like(weights, 0.5), 0.5).size == 0
+    assert energies == pytest.approx([-0.3, 0.4, -0.2]) and points.tolist() == [0, 0, 1]
+    assert surface_errors(reference, reference, weights, 0.5)[1] == pytest.approx([0.0] * 4)
+    assert surface_errors(moved, reference, np.full_like(weights, 0.5), 0.5)[1].size == 0
     with pytest.raises(InputError, match="weights"):
         surface_errors(moved, reference[:1], weights, 0.5)
     with pytest.raises(InputError, match="as many bands"):
         surface_errors(moved, reference[:, :2], weights, 0.5)
 
 
+def test_what_counts_is_the_error_at_the_fermi_energy():
+    assert AG.at_fermi_energy_eV == pytest.approx(0.14)
+    two = replace(AG, energies_eV=(0.0, 0.15), errors_eV=(0.1, 0.2), weights=(1.0, 3.0))
+    share = 3 * math.exp(-0.5)
+    assert two.at_fermi_energy_eV == pytest.approx(math.sqrt((0.01 + share * 0.04) / (1 + share)))
+    assert replace(AG, energies_eV=(), errors_eV=(), weights=(), middle=0).at_fermi_energy_eV == 0.0
+
+
 def test_the_file_reads_back_and_refuses_what_it_does_not_know(tmp_path):
     file = tmp_path / "a.toml"
     write([AG], file)
-    other = replace(AG, metal="Cu", gamma_eV=(), gamma_plane_wave_eV=(), states=0, rms_eV=0.0)
+    other = replace(AG, metal="Cu", energies_eV=(), errors_eV=(), weights=(), middle=0)
     write([other], file)
-    write([replace(AG, rms_eV=0.2)], file)  # once more
+    write([replace(AG, cutoff_eV=400.0)], file)  # once more
     found = parse(file.read_text())
-    assert found == {AG.identity: replace(AG, rms_eV=0.2), other.identity: other}
+    assert found == {AG.identity: replace(AG, cutoff_eV=400.0), other.identity: other}
     text = file.read_text()
-    for bad, message in ((text.replace("rms_eV", "rms"), "rms"), (text + text.partition("\n\n")[2], "one entry")):
+    for bad, message in ((text.replace("errors_eV", "errors"), "errors"), (text + text.partition("\n\n")[2], "one entry")):
         with pytest.raises(InputError, match=message):
             parse(bad)
 
@@ -61,8 +71,8 @@ def test_the_file_reads_back_and_refuses_what_it_does_not_know(tmp_path):
 def test_the_shipped_file_holds_surfaces_in_bases_of_today():
     for (metal, facet, basis, functional), one in surface_states.stored().items():
         assert basis in {basis_name(metal, "default"), basis_name(metal, "small")} and functional in ("PBE", "LDA")
-        assert facet in ("111", "100", "110") and 0 <= abs(one.shift_eV) <= one.rms_eV + 1e-9 <= one.largest_eV + 2e-9
-        assert len(one.gamma_eV) == len(one.gamma_plane_wave_eV)
+        assert facet in ("111", "100", "110") and len(one.energies_eV) == len(one.errors_eV) == len(one.weights) >= one.middle
+        assert all(abs(energy) <= surface_states.WINDOW_eV for energy in one.energies_eV) and one.at_fermi_energy_eV < 0.2
 
 
 @pytest.fixture
@@ -79,7 +89,7 @@ def test_their_error_is_a_part_of_sigma_as_far_as_it_is_more_than_that_of_the_fe
     found = variations.with_variations(silver, [silver])
     assert found.k_wind_sigma_parts_uohm_cm["surface_states"] == pytest.approx(math.sqrt(14.0**2 - 5.0**2))
     assert found.k_wind_sigma_uohm_cm == pytest.approx(math.hypot(14.0, 5.0))
-    origin = {"states": 5, "largest_eV": 0.14, "rms_eV": 0.12, "layers": 8, "origin": AG.origin}
+    origin = {"states": 3, "error_eV": 0.14, "layers": 8, "origin": AG.origin}
     assert found.provenance["surface_states"] == origin
     assert variations.with_variations(found, [found]) == found
     known = replace(silver, k_wind_sigma_uohm_cm=math.hypot(20.0, 5.0),
@@ -119,10 +129,12 @@ def workflow():
 
 def test_half_of_the_mesh_holds_one_of_k_and_minus_k(workflow):
     for n in (5, 6):
-        half = np.rint(n * workflow.half_mesh(n)).astype(int)[:, :2]
+        points, weights = workflow.half_mesh(n)
+        half = np.rint(n * points).astype(int)[:, :2]
         pairs = {frozenset({tuple(k), tuple(-k % n)}) for k in half}
         assert len(half) == len(pairs) and {k for pair in pairs for k in pair} == {(i, j) for i in range(n) for j in range(n)}
         assert half[0].tolist() == [0, 0]
+        assert np.rint(n**2 * weights).astype(int).tolist() == [len({tuple(k), tuple(-k % n)}) for k in half]
 
 
 def test_a_vacancy_has_no_surface(workflow, capsys, tmp_path):
@@ -145,4 +157,5 @@ def test_both_sets_of_bands_of_a_thin_slab_agree_but_for_the_basis(workflow, mon
     table = capsys.readouterr().out
     (one,) = parse((tmp_path / "a.toml").read_text()).values()
     assert (one.metal, one.facet, one.layers, one.points, one.basis) == ("Al", "111", 3, 4, basis_name("Al", "small"))
-    assert one.states > 0 and one.rms_eV < 0.4 and str(one.states) in table and f"{one.rms_eV:.3f}" in table
+    assert one.energies_eV and max(map(abs, one.errors_eV)) < 0.4
+    assert f" {len(one.energies_eV)} " in table and f"{one.at_fermi_energy_eV:.3f}" in table

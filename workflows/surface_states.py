@@ -35,7 +35,6 @@ from emforce.surface_states import (
     OUTER_LAYERS,
     SurfaceStates,
     WINDOW_eV,
-    are_surface_states,
     surface_errors,
     write,
 )
@@ -45,7 +44,7 @@ from emforce.tables import columns
 LAYERS = 8
 #: mesh of the comparison, with the middle of the surface Brillouin zone; plane-wave cutoff, eV
 MESH, CUTOFF_eV = 6, 350.0
-HEADS = ["surface", "basis", "states", "middle of the zone (eV)", "in plane waves", "mean off (eV)", "rms", "largest"]
+HEADS = ["surface", "basis", "states", "middle of the zone (eV)", "in plane waves", "rms off at E_F (eV)", "largest"]
 
 
 def slab_step(path: Path, settings: Settings) -> Step:
@@ -57,17 +56,17 @@ def slab_step(path: Path, settings: Settings) -> Step:
     return host_step(atoms, f"{title_of(hop)} slab of {LAYERS} layers", hop.repeat, settings)
 
 
-def half_mesh(n: int) -> np.ndarray:
-    """Points of the n x n mesh with the middle of the zone, one of k and -k; the middle first."""
-    every = [(i, j) for i in range(n) for j in range(n)]
-    return np.array([(i / n, j / n, 0.0) for i, j in every if (i, j) <= ((-i) % n, (-j) % n)])
+def half_mesh(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the n x n mesh with the middle of the zone, one of k and -k, the middle first; and their weights."""
+    half = [k for k in np.ndindex(n, n) if k <= (-k[0] % n, -k[1] % n)]
+    return np.array([(i / n, j / n, 0.0) for i, j in half]), np.array([1.0 + (k != (-k[0] % n, -k[1] % n)) for k in half]) / n**2
 
 
 def compared(step: Step, host: Finished, metal: str, facet: str, settings: Settings, log: str) -> SurfaceStates:
     """Both sets of bands of one slab. In the local basis h(k) c = E s(k) c; the norm of a state on an orbital is Re c* (s c)."""
     inputs: Document = step.inputs
     atoms, matrices = document_atoms(inputs["atoms"]), load_matrices(host)
-    points = half_mesh(MESH)
+    points, shares = half_mesh(MESH)
     energies, states = eigenstates(*matrices.at(points))
     norms = np.real(states.conj() * (matrices.at(points)[1] @ states))
     heights = np.argsort(atoms.positions[:, 2])
@@ -79,14 +78,11 @@ def compared(step: Step, host: Finished, metal: str, facet: str, settings: Setti
     reference, level = slab_bands(atoms, setups=kinds, functional=settings.dft.functional, kpts=inputs["kpts"], points=points,
                                   smearing=settings.dft.smearing_eV, bands=bands, cutoff=CUTOFF_eV, txt=log,
                                   tolerance=settings.dft.density_tolerance)
-    errors = surface_errors(own, reference - level, weights, share)
-    at = np.flatnonzero(are_surface_states(weights, share)[0] & (np.abs(own[0]) <= WINDOW_eV))
+    found, errors, at = surface_errors(own, reference - level, weights, share)
     return SurfaceStates(
         metal, facet, basis_name(metal, settings.dft.recipe), settings.dft.functional, LAYERS, tuple(inputs["kpts"]), len(points),
-        CUTOFF_eV, settings.dft.smearing_eV, errors.size, *(float(f(errors)) if errors.size else 0.0 for f in (
-            np.mean, lambda e: np.sqrt(np.mean(e ** 2)), lambda e: np.abs(e).max())),
-        tuple(map(float, own[0, at])), tuple(map(float, reference[0, at] - level)),
-        f"GPAW {versions()['gpaw']}, emforce {git_commit()[:10]}, {datetime.now(UTC).date()}")
+        CUTOFF_eV, settings.dft.smearing_eV, *(tuple(map(float, values)) for values in (found, errors, shares[at])),
+        int((at == 0).sum()), f"GPAW {versions()['gpaw']}, emforce {git_commit()[:10]}, {datetime.now(UTC).date()}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,14 +110,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise EmforceError(failed[step.name])
             one = compared(step, host, spec.metal, spec.facet, settings, str(store.root / "logs" / f"surface-{path.stem}.txt"))
         except EmforceError as error:
-            table.append([name, settings.dft.recipe, "-", "-", "-", "-", "-", f"failed: {error}"])
+            table.append([name, settings.dft.recipe, "-", "-", "-", "-", f"failed: {error}"])
             status = 1
             continue
         print(f"{name}: plane waves done in {time.monotonic() - began:.0f} s", file=sys.stderr)
         if options.write is not None:
             write([one], options.write)
-        table.append([name, one.basis, str(one.states), *(" ".join(f"{e:+.3f}" for e in both) or "-" for both in (
-            one.gamma_eV, one.gamma_plane_wave_eV)), f"{one.shift_eV:+.3f}", f"{one.rms_eV:.3f}", f"{one.largest_eV:.3f}"])
+        own, errors = np.array(one.energies_eV), np.array(one.errors_eV)
+        middle = (" ".join(f"{e:+.3f}" for e in some[: one.middle]) or "-" for some in (own, own - errors))
+        table.append([name, one.basis, str(len(own)), *middle, f"{one.at_fermi_energy_eV:.3f}",
+                      f"{np.abs(errors).max():.3f}" if len(own) else "-"])
     print(columns(table))
     print(f"Surface states within {WINDOW_eV} eV of E_F, slab of {LAYERS} layers; off: local basis less plane waves "
           f"({CUTOFF_eV:g} eV, {settings.dft.functional}).")

@@ -134,6 +134,8 @@ def test_an_example_takes_the_present_output():
     ("0123456789abcdef0", "0123456789abcdef1", False, False),
     ("a 1.25, 3.41...", "a 1.25, 3.4...", True, True),
     ("a 1.25, 3.41...", "a 1.26, 3.41...", True, False),
+    ("a 7 and a long...", "a 8 and a long...", True, False),
+    ("a 7 and a lo...", "a 7 and a lon...", True, True),
 ])
 def test_lines_of_two_processors_are_alike_but_for_the_last_digit(line, other, cut, same):
     assert loaded("refresh_examples").alike(line, other, cut) == same

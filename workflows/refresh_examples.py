@@ -75,12 +75,13 @@ def _present(shown: str, lines: Iterator[str], command: str) -> str:
 
 
 def alike(line: str, other: str, cut: bool = False) -> bool:
-    """Whether two lines have the same words and numbers, these to 1e-9 of their size; of cut ones the last number may be half."""
-    words, values = zip(*((VALUE.split(one), VALUE.findall(one)) for one in (line, other)), strict=True)
+    """Whether two lines have the same words and numbers, these to 1e-9 of their size; of cut ones a number at the end may be half."""
     if cut:
-        words, values = [one[:-1] for one in words], [one[:-1] for one in values]
-    return words[0] == words[1] and all(a == b or ("." in a and "." in b and math.isclose(float(a), float(b), rel_tol=1e-9))
-                                        for a, b in zip(*values, strict=True))
+        line, other = (re.sub(r"[-+.\w]*$", "", one.removesuffix("...")) for one in (line, other))
+    values, others = VALUE.findall(line), VALUE.findall(other)
+    return VALUE.split(line) == VALUE.split(other) and all(
+        a == b or ("." in a and "." in b and math.isclose(float(a), float(b), rel_tol=1e-9))
+        for a, b in zip(values, others, strict=True))
 
 
 def _beginning(line: str) -> str:

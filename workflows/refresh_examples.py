@@ -75,7 +75,7 @@ def _present(shown: str, lines: Iterator[str], command: str) -> str:
 
 
 def alike(line: str, other: str, cut: bool = False) -> bool:
-    """Whether two lines have the same words and numbers, these to 1e-9 of their size; of cut ones a number at the end may be half."""
+    """Whether two lines have the same words, and numbers to 1e-9 of their size; a word at the end of cut ones may be half."""
     if cut:
         line, other = (re.sub(r"[-+.\w]*$", "", one.removesuffix("...")) for one in (line, other))
     values, others = VALUE.findall(line), VALUE.findall(other)

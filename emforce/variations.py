@@ -150,7 +150,8 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
         origin[SURFACE] = {"states": len(states.energies_eV), "error_eV": round(states.at_fermi_energy_eV, 4),
                            "layers": states.layers, "origin": states.origin}
     if found:
-        origin["varied"] = {part: sorted(entries, key=lambda e: str(e["preset"])) for part, entries in sorted(found.items())}
+        origin["varied"] = {part: sorted(entries, key=lambda e: (str(e["preset"]), str(e.get("lent_by", ""))))
+                            for part, entries in sorted(found.items())}
     return replace(record, **changed, provenance=origin) if origin != record.provenance else record
 
 

@@ -6,7 +6,8 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
     1. that of the higher preset: production, standard, quick, any other;
     2. among those, one whose overridden fields converge it further (a larger cell, a denser mesh, spin-orbit coupling:
        `emforce.refinement`), in whatever basis, before one without, and that before any other with overridden fields. For
-       the direct valence a value, be it in another basis or in a smaller cell, comes before an interval;
+       the direct valence a value, be it in another basis or in a smaller cell, comes before an interval. Another
+       functional, which measures a part of sigma, comes last;
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
        reason, as is that of an E_a of a vacancy without its formation energy;
     4. among those, the one with more fields that converge it further (a larger cell with spin-orbit coupling before either);
@@ -47,6 +48,8 @@ _PARTS: dict[Group, tuple[str, ...]] = {
 }
 #: of self-diffusion, where the vacancy's formation energy is known; else of the vacancy itself: `vacancy_alone`
 OF_DIFFUSION = ("ea_eV", "d0_m2_s", "d_m2_s")
+#: the field whose rows measure what the functional leaves open
+FUNCTIONAL = "dft.functional"
 _KEYS = {group: [key for key in KEYS if key.stored and key.group == group] for group in GROUPS}
 
 
@@ -56,7 +59,7 @@ def holds(row: Mapping[str, Any], group: Group) -> bool:
     return numbers or (group == "heat" and bool(row.get("q_of_temperature")))
 
 
-def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, int, int, float, int]:
+def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, bool, int, int, float, int]:
     """The smaller, the better: see the rule above."""
     label = str(row["preset"])
     name, fields = preset_fields(label)
@@ -66,8 +69,8 @@ def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, int, int
     if refinement(any_basis, group) == FURTHER:
         label = any_basis
     sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
-    return (order, no_value, refinement(label, group), _left_open(row, group), -refined_fields(label, group),
-            sigmas[0] if sigmas else math.inf, -int(row["id"]))
+    return (order, no_value, refinement(label, group), FUNCTIONAL in fields, _left_open(row, group),
+            -refined_fields(label, group), sigmas[0] if sigmas else math.inf, -int(row["id"]))
 
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:

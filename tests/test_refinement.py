@@ -128,6 +128,18 @@ def test_a_row_that_holds_k_along_the_hop_once_more_is_not_served_for_its_smalle
     assert along_the_hop(labels[-1]) == along_the_hop(thick) == "quick (structure.thick_layers=(16, 12))"
 
 
+def test_another_functional_is_not_served_for_its_smaller_sigma_where_neither_is_converged_further(tmp_path):
+    """Rows of kinetics with fewer atoms that move are both beside the preset; sigma of LDA's lacks the part functional."""
+    blank = {"k_wind_uohm_cm": math.nan, "k_wind_sigma_parts_uohm_cm": {}, "energies_eV": [], "k_of_energy_uohm_cm": []}
+    with Database(tmp_path / "a.db", create=True) as database:
+        for label, barrier, sigma in (("quick (kinetics.shells=0)", 0.66, 0.27),
+                                      ("quick (dft.functional=LDA, kinetics.shells=0)", 0.89, 0.19)):
+            database.add(synthetic.record(site="hop average", fraction=math.nan, preset=label, method="vineyard",
+                                          barrier_eV=barrier, barrier_sigma_eV=sigma, **blank))
+        (best,) = best_rows(database.rows([]))
+    assert best["barrier_eV"] == 0.66
+
+
 def test_a_denser_mesh_is_served_in_whatever_basis_and_another_basis_alone_is_not(tmp_path):
     finer = {basis: preset_label("quick", {"host.embedding_mesh": 48} | basis_field)
              for basis, basis_field in {"default": {}, "small": {"dft.recipe": "small"}}.items()}

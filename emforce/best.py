@@ -28,7 +28,7 @@ from typing import Any
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
 from .record import HOP_AVERAGE, drift_direction
-from .refinement import BASIS, FURTHER, OTHERWISE, along_the_hop, refined_fields, refinement
+from .refinement import BASIS, FUNCTIONAL, FURTHER, OTHERWISE, along_the_hop, refined_fields, refinement
 from .settings import preset_fields, preset_label
 from .stored import Document
 
@@ -48,8 +48,6 @@ _PARTS: dict[Group, tuple[str, ...]] = {
 }
 #: of self-diffusion, where the vacancy's formation energy is known; else of the vacancy itself: `vacancy_alone`
 OF_DIFFUSION = ("ea_eV", "d0_m2_s", "d_m2_s")
-#: the field whose rows measure what the functional leaves open
-FUNCTIONAL = "dft.functional"
 _KEYS = {group: [key for key in KEYS if key.stored and key.group == group] for group in GROUPS}
 
 

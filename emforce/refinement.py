@@ -34,6 +34,8 @@ FINER: Mapping[str, int] = {
 EXTENT = ("dft.directions",)
 #: the field that names the basis: those that pass the check of the host are equals
 BASIS = "dft.recipe"
+#: the field whose rows measure what the functional leaves open
+FUNCTIONAL = "dft.functional"
 #: sections of the settings that do not enter a group of values
 _ELSEWHERE: Mapping[Group, tuple[str, ...]] = {
     "wind": ("direct", "heat", "kinetics", "phonons"),
@@ -100,4 +102,5 @@ def _step(field: str, shipped: Any, value: Any) -> int:
     return 1 if all(FINER[field] * (b - a) >= 0 for a, b in pairs) else -1
 
 
-__all__ = ["AS_SHIPPED", "BASIS", "EXTENT", "FINER", "FURTHER", "OTHERWISE", "along_the_hop", "refined_fields", "refinement"]
+__all__ = ["AS_SHIPPED", "BASIS", "EXTENT", "FINER", "FUNCTIONAL", "FURTHER", "OTHERWISE", "along_the_hop",
+           "refined_fields", "refinement"]

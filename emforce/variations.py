@@ -40,7 +40,7 @@ from emforce.errors import InputError
 from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
 from emforce.record import HOP_AVERAGE, Record, drift_direction, is_average, quadrature
-from emforce.refinement import BASIS, OTHERWISE, refinement
+from emforce.refinement import BASIS, FUNCTIONAL, OTHERWISE, refinement
 from emforce.settings import preset_fields, preset_label, settings_of
 from emforce.stored import none_for_nan
 from emforce.surface_states import SurfaceStates, find
@@ -48,7 +48,7 @@ from emforce.thickness import other_layers, share
 
 #: field of the settings, and the part of sigma that a row with another value of it measures
 PARTS = {
-    "dft.functional": "functional",
+    FUNCTIONAL: "functional",
     "structure.slab_size": "supercell",
     "structure.bulk_size": "supercell",
     "structure.primitive_size": "supercell",
@@ -162,7 +162,7 @@ def _quantities(record: Record) -> tuple[_Quantity, ...]:
 
 def _surface_states(record: Record) -> SurfaceStates | None:
     """What is known of the surface states of a row's host; None in bulk, where nothing is, or where the row has no K(E) there."""
-    if record.facet == "bulk" or len(record.energies_eV) < 2 or _quantities(record) != _OF_WIND:
+    if record.facet == "bulk" or len(record.energies_eV) < 2 or _quantities(record) is not _OF_WIND:
         return None
     try:
         functional = settings_of(record.preset).dft.functional
@@ -208,7 +208,7 @@ def _measured(record: Record, others: Iterable[Record], same_hop: Sequence[Recor
         field = _measured_field(record, other)
         if field is not None:
             found.setdefault(PARTS[field], []).append({"preset": other.preset} | _compared(record, other, same_hop))
-        slabs = record.facet != "bulk" and _quantities(record) == _OF_WIND and _comparable(record, other)
+        slabs = record.facet != "bulk" and _quantities(record) is _OF_WIND and _comparable(record, other)
         layers = other_layers(record.preset, other.preset) if slabs else None
         if layers is not None:
             compared = {"preset": other.preset, "share": share(*layers)} | _compared(record, other, same_hop)
@@ -229,7 +229,7 @@ def _lends(lender: Record, record: Record) -> bool:
     if name != lenders_name or not lenders_fields.items() <= fields.items() or not _comparable(lender, record):
         return False
     more = {field: value for field, value in fields.items() if field not in lenders_fields}
-    group = "wind" if _quantities(record) == _OF_WIND else "kinetics"
+    group = "wind" if _quantities(record) is _OF_WIND else "kinetics"
     return refinement(preset_label(name, more), group) != OTHERWISE if more else bases[0] != bases[1]
 
 
@@ -242,8 +242,9 @@ def _comparable(record: Record, other: Record) -> bool:
 
 def _compared(record: Record, other: Record, same_hop: Sequence[Record]) -> dict[str, Any]:
     """Values of another row to compare with, None where it has none of the same thing; see `with_variations`."""
-    names = [name for name, _, _ in _quantities(record)]
-    if names[0] != _OF_WIND[0][0]:
+    quantities = _quantities(record)
+    names = [name for name, _, _ in quantities]
+    if quantities is _OF_KINETICS:
         unlike = {name for name, of in _UNLIKE.items() if any(map(of, (record, other))) != all(map(of, (record, other)))}
         return {name: None if name in unlike else none_for_nan(getattr(other, name)) for name in names}
     points, theirs = _points(record, same_hop), _points(other, same_hop)

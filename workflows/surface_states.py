@@ -22,8 +22,9 @@ from emforce import recipe
 from emforce.basis import basis_name
 from emforce.campaign import Campaign
 from emforce.errors import EmforceError, InputError
+from emforce.hop import Hop
 from emforce.physics.lcao import eigenstates
-from emforce.plan import host_step, setups, title_of
+from emforce.plan import host_step, title_of
 from emforce.planewave import slab_bands
 from emforce.provenance import git_commit, versions
 from emforce.settings import Settings
@@ -47,9 +48,8 @@ MESH, CUTOFF_eV = 6, 350.0
 HEADS = ["surface", "basis", "states", "middle of the zone (eV)", "in plane waves", "rms off at E_F (eV)", "largest"]
 
 
-def slab_step(path: Path, settings: Settings) -> Step:
-    """Step of the clean slab that a hop is embedded in, with LAYERS layers."""
-    hop = built_hop(path, settings)
+def slab_step(path: Path, hop: Hop, settings: Settings) -> Step:
+    """Step of the clean slab that the hop of a specification is embedded in, with LAYERS layers."""
     if hop.host_unit.pbc[2] or hop.spec.kind == "files":
         raise InputError("SPEC", str(path), "an adatom hop on a surface that is built, fcc(111), (100), (110) or bcc(110), (100)")
     atoms, _ = thick_host(hop.spec, LAYERS, settings.structure.vacuum_A, settings.dft.functional)
@@ -67,14 +67,15 @@ def compared(step: Step, host: Finished, metal: str, facet: str, settings: Setti
     inputs: Document = step.inputs
     atoms, matrices = document_atoms(inputs["atoms"]), load_matrices(host)
     points, shares = half_mesh(MESH)
-    energies, states = eigenstates(*matrices.at(points))
-    norms = np.real(states.conj() * (matrices.at(points)[1] @ states))
+    h, s = matrices.at(points)
+    energies, states = eigenstates(h, s)
+    norms = np.real(states.conj() * (s @ states))
     heights = np.argsort(atoms.positions[:, 2])
     outer = np.isin(np.repeat(np.arange(len(atoms)), matrices.orbitals), [*heights[:OUTER_LAYERS], *heights[-OUTER_LAYERS:]])
     weights, share = norms[:, outer].sum(axis=1), 2 * OUTER_LAYERS / len(atoms)
     own = energies - host.values["fermi_level"]
     bands = int(np.flatnonzero((own <= WINDOW_eV).any(axis=0)).max()) + 1
-    kinds = {symbol: one["setup"] for symbol, one in setups({metal}, settings.dft.recipe).items()}
+    kinds = {symbol: one["setup"] for symbol, one in inputs["setups"].items()}
     reference, level = slab_bands(atoms, setups=kinds, functional=settings.dft.functional, kpts=inputs["kpts"], points=points,
                                   smearing=settings.dft.smearing_eV, bands=bands, cutoff=CUTOFF_eV, txt=log,
                                   tolerance=settings.dft.density_tolerance)
@@ -94,8 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # Structures. The clean slab of each specification with LAYERS layers, self-consistent in the local basis.
     settings = recipe.settings(options).without_spin_orbit()
-    hops = {path: built_hop(path, settings).spec for path in options.spec}
-    steps = {path: slab_step(path, settings) for path in options.spec}
+    hops = {path: built_hop(path, settings) for path in options.spec}
+    steps = {path: slab_step(path, hop, settings) for path, hop in hops.items()}
     store, table, status = Store(options.store), [HEADS], 0
     with Campaign(store, recipe.placement(options, options.spec)) as campaign:
         failed = campaign.compute(list(steps.values()))
@@ -103,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Comparison. The same slab in plane waves; states of the local basis that lie on the outer layers, against the plane-wave
     # band of the same number from below.
     for path, step in steps.items():
-        spec, host = hops[path], store.find(step.kind, step.key)
-        name, began = f"{spec.metal}({spec.facet})", time.monotonic()
+        spec, host = hops[path].spec, store.find(step.kind, step.key)
+        name, began = title_of(hops[path]), time.monotonic()
         try:
             if host is None:
                 raise EmforceError(failed[step.name])

@@ -80,9 +80,9 @@ def main() -> int:
         scratch = stationary_step(item, moved, "displaced, from scratch", restart=True)
         timed = {"at rest": first.rest, "displaced, from that density": first.nudged[0], "displaced, from scratch": scratch}
         counts = {"at rest": len(points), "displaced, from that density": sum(len(p.nudged) for p in points)}
-        if settings.kinetics.k_points_check:
-            timed["more k-points"] = stationary_step(item, first.atoms, "more k-points", False, more_kpts(item))
-            counts["more k-points"] = len(points)
+        for mesh in more_kpts(item):
+            name = "x".join(map(str, mesh)) + " k-points"
+            timed[name], counts[name] = stationary_step(item, first.atoms, name, False, mesh), len(points)
         if settings.kinetics.plane_wave:
             wide = wide_steps(item, first.atoms, "initial")
             for name, step in zip(("plane waves", "the same atoms in the local basis"), wide.steps, strict=False):

@@ -24,6 +24,7 @@ from emforce.kinetics_plan import (
     WholeCells,
     check_images,
     more_kpts,
+    more_words,
     moved_on,
     shells_of,
     stationary_step,
@@ -89,6 +90,8 @@ def kinetics(
     StoreError when the disk is full; CampaignCancelled when somebody stopped it: finished steps are kept, no record is written
     """
     settings = load_settings(preset, overrides).without_spin_orbit()
+    if settings.kinetics.k_points_steps > 1 and not settings.kinetics.k_points_check:
+        raise InputError("kinetics.k_points_steps", settings.kinetics.k_points_steps, "1 where kinetics.k_points_check is false")
     items = [prepare(path, settings) for path in spec_paths]
     check_names([item.hop for item in items])
     place = Placement(cluster, workers, tuple(map(str, spec_paths)))
@@ -142,7 +145,7 @@ def explore(items: Sequence[KineticsHop], store: Store, compute: Compute) -> lis
             break
         failed |= compute(waiting)
     last = [(s, *_last_steps(s)) for s in searches if s.item.hop.spec.name not in reasons]
-    failed |= compute([step for _, wide, check in last for step in _both(wide, check)])
+    failed |= compute([step for _, wide, checks in last for step in _both(wide, checks)])
     found = []
     for item in items:
         name = item.hop.spec.name
@@ -216,38 +219,37 @@ def _hessian(at: Stationary, rest: FloatArray, atoms: Sequence[int], store: Stor
     return hessian(rows, atoms), [f.seconds for f in finished]
 
 
-def _last_steps(search: _Search) -> tuple[Wide | None, Step | None]:
-    """Plane waves, and the local basis with more k-points, where they are wanted."""
+def _last_steps(search: _Search) -> tuple[Wide | None, tuple[Step, ...]]:
+    """Plane waves, and the local basis with ever more k-points, where they are wanted."""
     item, at = search.item, search.at
     k = item.settings.kinetics
     wide = wide_steps(item, at.atoms, at.label) if k.plane_wave else None
-    check = None
-    if k.k_points_check:
-        check = stationary_step(item, at.atoms, f"{at.label} with more k-points", False, more_kpts(item))
-        check = replace(check, inputs=check.inputs | {"forces": False})
-    return wide, check
+    checks = [stationary_step(item, at.atoms, at.label + more_words(mesh), False, mesh) for mesh in more_kpts(item)]
+    return wide, tuple(replace(check, inputs=check.inputs | {"forces": False}) for check in checks)
 
 
-def _both(wide: Wide | None, check: Step | None) -> list[Step]:
-    return [*(wide.steps if wide else ()), *((check,) if check else ())]
+def _both(wide: Wide | None, checks: Sequence[Step]) -> list[Step]:
+    return [*(wide.steps if wide else ()), *checks]
 
 
 def _outcome(
-    item: KineticsHop, found: Sequence[tuple[_Search, Wide | None, Step | None]], extra: FormationSteps,
+    item: KineticsHop, found: Sequence[tuple[_Search, Wide | None, tuple[Step, ...]]], extra: FormationSteps,
     failed: Mapping[str, str], store: Store,
 ) -> Outcome:
-    wanted = [*extra.steps, *(step for _, wide, check in found for step in _both(wide, check))]
+    wanted = [*extra.steps, *(step for _, wide, checks in found for step in _both(wide, checks))]
     notes = {f"not computed: {step.title}": failed[step.name] for step in wanted if step.name in failed}
-    energies = {} if any(step.name in failed for step in extra.steps) else extra.energies(_all(store, extra.steps))
-    points = {search.fraction: _point(search, wide, check, failed, store) for search, wide, check in found}
-    return Outcome(item, points, energies, notes)
+    points = {search.fraction: _point(search, wide, checks, failed, store) for search, wide, checks in found}
+    if any(step.name in failed for step in extra.steps):
+        return Outcome(item, points, notes=notes)
+    finished = _all(store, extra.steps)
+    return Outcome(item, points, extra.energies(finished), extra.denser_energies(finished), notes)
 
 
 def _all(store: Store, steps: Sequence[Step]) -> dict[str, Finished]:
     return {step.name: _read(store, step) for step in steps}
 
 
-def _point(search: _Search, wide: Wide | None, check: Step | None, failed: Mapping[str, str], store: Store) -> Point:
+def _point(search: _Search, wide: Wide | None, checks: Sequence[Step], failed: Mapping[str, str], store: Store) -> Point:
     chosen = list(search.item.atoms)
     values = _read(store, search.at.rest).values
     energy, forces = float(values["energy"]), np.array(values["forces"])
@@ -262,8 +264,8 @@ def _point(search: _Search, wide: Wide | None, check: Step | None, failed: Mappi
         found = _all(store, wide.steps)
         moved = search.at.group.symmetrized(wide.forces(found, forces))[chosen]
         point = replace(point, plane_wave=wide.energy(found, energy), plane_wave_forces=moved)
-    if check is not None and check.name not in failed:
-        point = replace(point, k_points_check=float(_read(store, check).values["energy"]))
+    if not any(check.name in failed for check in checks):
+        point = replace(point, denser=tuple(float(_read(store, check).values["energy"]) for check in checks))
     return point
 
 

@@ -1,15 +1,16 @@
 """From forces and energies of the stationary points of a hop to its barrier and attempt frequency, with named uncertainties.
 
 Barrier: E(saddle) - E(start) in the local basis, and where plane waves were run their difference of the same structures. With
-k_points_check the change with one more k-point along each axis is added: the finer mesh is served, its change is the error.
+k_points_check the change with one more k-point along each axis is added, or with as many more as k_points_steps says: the finest
+mesh is served, what it changed against the one before is the error.
 Parts of its uncertainty (nan: not varied, so not estimated):
 
     basis       with plane waves: |F.H^-1.F/2 at the saddle - at the start|, F the plane-wave forces on the moving atoms, H the
                 Hessian in the local basis: what relaxing in plane waves would change. Without: the error of the bases' forces on
                 adatom slabs (BASIS_FORCE_ERROR, measured) as the amplitude of a sine over half the hop d: |d|/pi times it
     relaxation  the same with the forces left in the local basis, both ends in quadrature
-    k_points    change with one more k-point along each periodic axis; where that was not computed, the largest change that was
-                seen (K_POINTS_OF_SLAB, K_POINTS_OF_BULK)
+    k_points    change with the last k-point more along each periodic axis; where that was not computed, the largest change that
+                was seen (K_POINTS_OF_SLAB, K_POINTS_OF_BULK)
     cut         where plane waves corrected the upper layers of a slab alone: what one layer more was seen to change (CUT_BARRIER)
     cell, layers    not varied
 
@@ -81,7 +82,7 @@ class Point:
     force_calls : self-consistent calculations with forces
     force_call_seconds : mean of the displaced ones
     plane_wave : energy in plane waves, None where not computed; plane_wave_forces : (n, 3) there
-    k_points_check : energy with more k-points, None where not computed
+    denser : energies with ever more k-points, empty where not computed
     """
 
     fraction: float
@@ -95,7 +96,7 @@ class Point:
     force_call_seconds: float
     plane_wave: float | None = None
     plane_wave_forces: FloatArray | None = None
-    k_points_check: float | None = None
+    denser: tuple[float, ...] = ()
 
     @property
     def largest_force(self) -> float:
@@ -111,14 +112,14 @@ class Barrier:
     ----------
     value : served, in plane waves where these were run; parts : named parts of its uncertainty, nan: not estimated
     lcao, plane_wave : in the two bases, on the k-points of the relaxation; nan where not computed
-    k_points : change with one more k-point along each axis, contained in the value; nan where not computed
+    k_points : changes with one more k-point along each axis, two more, ...; the last is contained in the value
     """
 
     value: float
     parts: Mapping[str, float]
     lcao: float
     plane_wave: float
-    k_points: float = NAN
+    k_points: tuple[float, ...] = ()
 
     @property
     def sigma(self) -> float:
@@ -181,13 +182,18 @@ def barrier(start: Point, saddle: Point, hop_length: float, cut: bool = False, b
         parts["basis"] = abs(wide[1] - wide[0]) if len(wide) == 2 else NAN
         if cut:
             parts["cut"] = CUT_BARRIER
-    value, change = lcao if math.isnan(plane_wave) else plane_wave, NAN
-    if start.k_points_check is not None and saddle.k_points_check is not None:
-        change = saddle.k_points_check - start.k_points_check - lcao
-        value, parts["k_points"] = value + change, abs(change)
+    value = lcao if math.isnan(plane_wave) else plane_wave
+    changes = tuple(b - a - lcao for a, b in zip(start.denser, saddle.denser, strict=False))
+    if changes:
+        value, parts["k_points"] = value + changes[-1], last_change(changes)
     if hump:
         value, parts["hump"] = value + hump, abs(hump)
-    return Barrier(value, parts, lcao, plane_wave, change)
+    return Barrier(value, parts, lcao, plane_wave, changes)
+
+
+def last_change(changes: Sequence[float]) -> float:
+    """What the last of ever denser meshes changed: |c_n - c_n-1|, the first against no change."""
+    return abs(changes[-1] - (changes[-2] if len(changes) > 1 else 0.0))
 
 
 def hump_above_middle(energies_eV: Mapping[float, float]) -> float:
@@ -291,14 +297,14 @@ class Formation:
     ----------
     value : in plane waves, eV; nan where not computed. lcao : in the local basis, whose error is not known
     parts : named parts of the uncertainty of `value`; method : in words
-    k_points : change with more k-points in cell and host, contained in the value; nan where not computed
+    k_points : changes with ever more k-points in cell and host; the last is contained in the value
     """
 
     value: float = NAN
     lcao: float = NAN
     parts: Mapping[str, float] = field(default_factory=dict)
     method: str = "not computed"
-    k_points: float = NAN
+    k_points: tuple[float, ...] = ()
 
     @property
     def sigma(self) -> float:
@@ -306,7 +312,9 @@ class Formation:
         return _quadrature(self.parts)
 
 
-def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, float], cut: bool = False) -> Formation:
+def formation(
+    start: Point, atoms: int, host_atoms: int, energies: Mapping[str, float], denser: Sequence[float] = (), cut: bool = False
+) -> Formation:
     """Formation energy: the defect cell less the same host atoms in the host, an adatom's own atom from the bulk.
 
     vacancy E(N-1) - (N-1) E(host)/N,   adatom E(slab + 1) - E(slab) - E(bulk atom)
@@ -316,6 +324,7 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
     atoms, host_atoms : in the defect cell, and in the host cell whose energies are given
     energies : by `plane_wave_plan.FormationSteps`. Plane waves are served, with the energy that relaxing in them
         would still gain as the part "basis"
+    denser : energies of the host on the denser meshes of `start.denser`
     cut : whether plane waves had the upper layers of a slab alone
     """
     adatom = "bulk" in energies
@@ -330,10 +339,10 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
     parts = {"basis": NAN, "relaxation": abs(energy_left(start.hessian.matrix, start.forces)), "k_points": NAN, "cell": NAN,
              "layers": NAN}
     found = value(start.energy, "")
-    change = NAN  # with more k-points in the supercell and its host; the bulk atom is served on its finer mesh already
-    if start.k_points_check is not None and "host, more k-points" in energies:
-        change = start.k_points_check - start.energy - cells * (energies["host, more k-points"] - energies["host"])
-    known = [change] if not math.isnan(change) else []
+    # with more k-points in the supercell and its host; the bulk atom is served on its finer mesh already
+    changes = tuple(own - start.energy - cells * (host - energies["host"])
+                    for own, host in zip(start.denser, denser, strict=False))
+    known = [last_change(changes)] if changes else []
     if adatom:
         known.append(energies["bulk"] - energies["bulk, coarser"])
     if known:
@@ -347,9 +356,10 @@ def formation(start: Point, atoms: int, host_atoms: int, energies: Mapping[str, 
         parts["basis"] = abs(energy_left(start.hessian.matrix, start.plane_wave_forces))
     if cut:
         parts["cut"] = CUT_FORMATION
-    if math.isnan(change):
+    if not changes:
         return Formation(wide, found, parts, "plane waves")
-    return Formation(wide + change, found, parts, "plane waves, with the change by more k-points in the local basis", change)
+    method = "plane waves, with the change by more k-points in the local basis"
+    return Formation(wide + changes[-1], found, parts, method, changes)
 
 
 @dataclass(frozen=True)

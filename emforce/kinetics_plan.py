@@ -193,10 +193,19 @@ def stationary_step(item: KineticsHop, atoms: Atoms, title: str, restart: bool, 
     }, seconds=5.0 * len(atoms))
 
 
-def more_kpts(item: KineticsHop) -> Mesh:
-    """The supercell's k-points with one more along each periodic axis."""
-    a, b, c = (n + 1 if p else 1 for n, p in zip(item.kpts, item.hop.host_unit.pbc, strict=True))
-    return a, b, c
+def more_kpts(item: KineticsHop) -> tuple[Mesh, ...]:
+    """The meshes of the supercell that check its k-points, each with one more along each periodic axis; none where not wanted."""
+    k = item.settings.kinetics
+    found: list[Mesh] = []
+    for more in range(1, k.k_points_steps + 1 if k.k_points_check else 1):
+        a, b, c = (n + more if p else 1 for n, p in zip(item.kpts, item.hop.host_unit.pbc, strict=True))
+        found.append((a, b, c))
+    return tuple(found)
+
+
+def more_words(mesh: Mesh) -> str:
+    """What a title says of such a mesh."""
+    return f" with {'x'.join(map(str, mesh))} k-points of the supercell"
 
 
 def central_atoms(item: KineticsHop, groups: Sequence[Group]) -> tuple[int, ...]:

@@ -47,6 +47,8 @@ MAX_HUMP = 0.05
 class Outcome:
     """What was found for a hop: points by fraction, energies for the formation energy; or why nothing was.
 
+    `denser` : energies of the host on the denser meshes of `Point.denser`
+
     `whole` : Hessians of all atoms with the vacancy and of its host, where the formation entropy is wanted; `whole_calls`: what
     they took
     """
@@ -54,6 +56,7 @@ class Outcome:
     item: KineticsHop
     points: Mapping[float, Point] = field(default_factory=dict)
     energies: Mapping[str, float] = field(default_factory=dict)
+    denser: tuple[float, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
     whole: tuple[Hessian, Hessian] | None = None
@@ -78,7 +81,7 @@ def kinetics_record(outcome: Outcome) -> Record:
     back = None
     if 1.0 in points:
         back = barrier(points[1.0], saddle, length, cut, bulk), attempt(points[1.0], saddle, item.shells, masses, -hop.hop_vector)
-    energy = formation(start, len(start.positions), len(hop.host_unit), outcome.energies, cut)
+    energy = formation(start, len(start.positions), len(hop.host_unit), outcome.energies, outcome.denser, cut)
     checks = _checks(outcome, height, rate, back, hump)
     broken = [c for c in checks if not c.passed]
     reason = "; ".join(x for x in (rate.reason, back[1].reason if back else "", *map(str, broken)) if x)
@@ -164,7 +167,8 @@ def _details(
         "barrier_lcao_eV": height.lcao,
         "barrier_plane_wave_eV": height.plane_wave,
         "plane_wave_layers": None if item.bulk or math.isnan(height.plane_wave) else item.cut_layers,
-        "barrier_k_points_change_eV": height.k_points,
+        "barrier_k_points_change_eV": (height.k_points or (math.nan,))[-1],
+        "barrier_k_points_changes_eV": list(height.k_points),
         "barrier_sigma_parts_eV": dict(height.parts),
         "nu0_by_shells_THz": list(rate.by_shells),
         "nu0_sigma_parts_THz": dict(rate.parts),
@@ -174,7 +178,9 @@ def _details(
         "migration_entropy_kB": rate.entropy,
         "force_calls": sum(p.force_calls for p in points.values()),
         "force_call_seconds": float(np.mean([p.force_call_seconds for p in points.values()])),
-        "formation_energy": {"method": energy.method, "lcao_eV": energy.lcao, "k_points_change_eV": energy.k_points,
+        "formation_energy": {"method": energy.method, "lcao_eV": energy.lcao,
+                             "k_points_change_eV": (energy.k_points or (math.nan,))[-1],
+                             "k_points_changes_eV": list(energy.k_points),
                              "sigma_parts_eV": dict(energy.parts)},
         "energies_along_hop": {"fraction": order, "energy_eV": [points[f].energy - points[0.0].energy for f in order]},
         "energies_as_relaxed": {"fraction": relaxed,

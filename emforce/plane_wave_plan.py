@@ -19,7 +19,7 @@ from ase import Atoms
 
 from emforce.errors import InputError
 from emforce.hop import FloatArray, Hop
-from emforce.kinetics_plan import KineticsHop, more_kpts, stationary_step, tight
+from emforce.kinetics_plan import KineticsHop, more_kpts, more_words, stationary_step, tight
 from emforce.plan import bulk_step, host_grid, setups, title_of
 from emforce.settings import Mesh
 from emforce.steps import Document, Step, atoms_document, document_atoms
@@ -158,19 +158,20 @@ class FormationSteps:
 
     Attributes
     ----------
-    local : in the local basis, "host", where that is checked "host, more k-points", for an adatom "bulk" and "bulk, coarser";
-        empty where no formation energy is defined
+    local : in the local basis, "host", for an adatom "bulk" and "bulk, coarser"; empty where no formation energy is defined
+    denser : the host with the k-points of each mesh that checks those of the supercell
     host : the host's way into plane waves; bulk : step of the bulk atom there; None where not wanted
     """
 
     local: Mapping[str, Step]
+    denser: tuple[Step, ...] = ()
     host: Wide | None = None
     bulk: Step | None = None
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """What is to be run."""
-        return (*self.local.values(), *(self.host.steps if self.host else ()), *((self.bulk,) if self.bulk else ()))
+        return (*self.local.values(), *self.denser, *(self.host.steps if self.host else ()), *((self.bulk,) if self.bulk else ()))
 
     def energies(self, found: Mapping[str, Finished]) -> dict[str, float]:
         """Energies by the names that `kinetics_assess.formation` takes, eV."""
@@ -180,6 +181,10 @@ class FormationSteps:
         if self.bulk is not None:
             energies["bulk in plane waves"] = float(found[self.bulk.name].values["energy"])
         return energies
+
+    def denser_energies(self, found: Mapping[str, Finished]) -> tuple[float, ...]:
+        """Energies of the host on each of the denser meshes, eV."""
+        return tuple(float(found[step.name].values["energy"]) for step in self.denser)
 
 
 def formation_steps(item: KineticsHop) -> FormationSteps:
@@ -202,11 +207,10 @@ def formation_steps(item: KineticsHop) -> FormationSteps:
         return replace(host, title=host.title + words, inputs=inputs | {"kpts": kpts}, seconds=7.0 * len(unit))
 
     found = {"host": on(item.kpts)}
-    if k.k_points_check:
-        found["host, more k-points"] = on(more_kpts(item), " with more k-points")
+    denser = tuple(on(mesh, more_words(mesh)) for mesh in more_kpts(item))
     wide = host_wide_steps(item) if k.plane_wave else None
     if spec.kind != "adatom":
-        return FormationSteps(found, wide)
+        return FormationSteps(found, denser, wide)
     source: Document = bulk_step(spec.metal, settings).inputs
     n = settings.host.bulk_kpts
     for name, points in (("bulk", n), ("bulk, coarser", 2 * round(0.375 * n))):
@@ -214,7 +218,7 @@ def formation_steps(item: KineticsHop) -> FormationSteps:
             "atoms": source["atoms"], "setups": source["setups"], "dft": tight(settings), "kpts": [points] * 3, "gamma": True,
             "grid": source["grid"], "forces": False, "restart": False}, seconds=20.0)
     bulk = _plane_wave_step(item, document_atoms(source["atoms"]), "bulk atom", [n] * 3, True) if k.plane_wave else None
-    return FormationSteps(found, wide, bulk)
+    return FormationSteps(found, denser, wide, bulk)
 
 
 __all__ = ["FormationSteps", "Wide", "cut_out", "formation_steps", "host_wide_steps", "upper_atoms", "wide_steps"]

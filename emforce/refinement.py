@@ -26,9 +26,9 @@ FINER: Mapping[str, int] = {
     "host.bulk_kpts": 1, "host.bulk_matrix_kpts": 1, "host.bulk_mesh": 1, "host.bulk_mesh_max": 1, "host.n_tolerance": -1,
     "host.slab_mesh": 1, "host.embedding_mesh": 1,
     "kinetics.shells": 1, "kinetics.force_calls": 1, "kinetics.density_tolerance": -1, "kinetics.force_tolerance_eV_per_A": -1,
-    "kinetics.newton_steps": 1, "kinetics.k_points_check": 1, "kinetics.formation_entropy": 1, "kinetics.plane_wave": 1,
-    "kinetics.plane_wave_cutoff_eV": 1, "kinetics.plane_wave_slab_kpts": 1, "kinetics.plane_wave_bulk_kpts": 1,
-    "kinetics.plane_wave_layers": 1,
+    "kinetics.newton_steps": 1, "kinetics.k_points_check": 1, "kinetics.k_points_steps": 1, "kinetics.formation_entropy": 1,
+    "kinetics.plane_wave": 1, "kinetics.plane_wave_cutoff_eV": 1, "kinetics.plane_wave_slab_kpts": 1,
+    "kinetics.plane_wave_bulk_kpts": 1, "kinetics.plane_wave_layers": 1,
 }
 #: fields that say how much of the same thing is computed, and how well none of it
 EXTENT = ("dft.directions",)

@@ -175,6 +175,8 @@ class Kinetics:
     newton_steps : at most so many
     symmetry_tolerance_A : within which positions count as symmetric
     k_points_check : also the energies with one more k-point along each periodic axis, which are served; their change is the error
+    k_points_steps : of that check, each with one more k-point along each periodic axis than the one before; the last is served,
+        and what it changed is the error
     formation_entropy : of a vacancy, from the Hessians of all atoms of both cells
     plane_wave : correct the barrier by plane-wave energies of the same structures, up to
         plane_wave_cutoff_eV : cutoff; plane_wave_slab_kpts, plane_wave_bulk_kpts : meshes of the supercell
@@ -190,6 +192,7 @@ class Kinetics:
     newton_steps: int
     symmetry_tolerance_A: float
     k_points_check: bool
+    k_points_steps: int
     formation_entropy: bool
     plane_wave: bool
     plane_wave_cutoff_eV: float
@@ -249,8 +252,8 @@ _SECTIONS = {"structure": Structure, "dft": GroundStates, "host": HostSums, "emb
              "heat": Heat, "kinetics": Kinetics, "phonons": Phonons}
 _POSITIVE = {"force_tolerance_eV_per_A", "symmetry_tolerance_A", "plane_wave_cutoff_eV", "window_eV", "spacing_eV",
              "max_outside_share", "layers", "vacuum_A", "smearing_eV", "grid_A", "density_tolerance", "max_iterations",
-             "matrix_kpts", "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV", "sigma_check_eV",
-             "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
+             "k_points_steps", "matrix_kpts", "displacement_A", "bulk_matrix_kpts", "bulk_mesh", "slab_mesh", "sigma_eV",
+             "sigma_check_eV", "fermi_error_eV", "embedding_mesh", "bulk_mesh_max", "n_tolerance"}
 _EVEN = {"bulk_mesh", "bulk_mesh_max", "slab_mesh", "embedding_mesh"}
 _ODD = {"matrix_kpts", "bulk_matrix_kpts"}
 _CHOICES = {"directions": ("hop", "all"), "vary": ("region", "edge", "frequencies", "layers", "fermi_energy")}

@@ -178,18 +178,22 @@ def test_formation_energy_of_an_adatom_is_the_energy_that_it_costs(square: Kinet
 
 
 def test_the_finer_mesh_is_served_and_its_change_is_the_error() -> None:
-    def point(energy: float, finer: float | None, wide: float | None) -> SimpleNamespace:
-        return SimpleNamespace(energy=energy, k_points_check=finer, plane_wave=wide, plane_wave_forces=None,
-                               hessian=SimpleNamespace(matrix=np.eye(3)), forces=np.zeros((1, 3)))
+    def point(energy: float, finer: float | None, wide: float | None, finest: float | None = None) -> SimpleNamespace:
+        return SimpleNamespace(energy=energy, denser=tuple(e for e in (finer, finest) if e is not None), plane_wave=wide,
+                               plane_wave_forces=None, hessian=SimpleNamespace(matrix=np.eye(3)), forces=np.zeros((1, 3)))
 
     coarse = barrier(point(-10.0, None, None), point(-9.4, None, None), 2.5)  # type: ignore[arg-type]
     assert coarse.value == pytest.approx(0.6)
-    assert math.isnan(coarse.k_points) and coarse.parts["k_points"] == pytest.approx(0.082)  # the largest that was seen
+    assert coarse.k_points == () and coarse.parts["k_points"] == pytest.approx(0.082)  # the largest that was seen
     fine = barrier(point(-10.0, -11.0, None), point(-9.4, -10.2, None), 2.5)  # type: ignore[arg-type]
     assert (fine.value, fine.lcao) == pytest.approx((0.8, 0.6))
     both = barrier(point(-10.0, -11.0, -7.0), point(-9.4, -10.5, -6.3), 2.5)  # type: ignore[arg-type]
-    assert (both.value, both.plane_wave, both.lcao, both.k_points) == pytest.approx((0.7 - 0.1, 0.7, 0.6, -0.1))
+    assert (both.value, both.plane_wave, both.lcao, *both.k_points) == pytest.approx((0.7 - 0.1, 0.7, 0.6, -0.1))
     assert both.parts["k_points"] == pytest.approx(0.1)
+    # of two denser meshes the last is served, what it changed against the one before is the error
+    twice = barrier(point(-10.0, -11.0, -7.0, -11.2), point(-9.4, -10.5, -6.3, -10.67), 2.5)  # type: ignore[arg-type]
+    assert twice.k_points == pytest.approx((-0.1, -0.07))
+    assert (twice.value, twice.parts["k_points"]) == pytest.approx((0.7 - 0.07, 0.03))
     # in bulk the largest that was seen is larger
     unvaried = barrier(point(-10.0, None, None), point(-9.4, None, None), 2.5, bulk=True)  # type: ignore[arg-type]
     assert (unvaried.value, unvaried.parts["k_points"]) == pytest.approx((0.6, 0.313)) and unvaried.sigma > 0.313
@@ -200,17 +204,23 @@ def test_the_finer_mesh_is_served_and_its_change_is_the_error() -> None:
 @pytest.mark.parametrize("bulk, cells, expected", [(False, 31 / 4, 0.2 - 31 / 4 * 0.1), (True, 30 / 4, None)])
 def test_k_points_of_a_formation_energy(bulk: bool, cells: float, expected: float | None) -> None:
     """More k-points shift the cell by 0.2, its host by 0.1 eV; the coarser bulk atom is off by 0.03 eV."""
-    start = SimpleNamespace(energy=-100.0, k_points_check=-99.8, hessian=SimpleNamespace(matrix=np.eye(3)),
+    start = SimpleNamespace(energy=-100.0, denser=(-99.8,), hessian=SimpleNamespace(matrix=np.eye(3)),
                             forces=np.zeros((1, 3)), plane_wave=-90.0, plane_wave_forces=None)
-    energies = {"host": -13.0, "host, more k-points": -12.9, "host in plane waves": -12.0}
+    energies = {"host": -13.0, "host in plane waves": -12.0}
     if bulk:
         energies |= {"bulk": -3.0, "bulk, coarser": -3.03, "bulk in plane waves": -2.9}
-    found = formation(start, 31, 4, energies)  # type: ignore[arg-type]
+    found = formation(start, 31, 4, energies, (-12.9,))  # type: ignore[arg-type]
     wanted = abs(expected) if expected is not None else math.hypot(0.2 - cells * 0.1, 0.03)
     assert found.parts["k_points"] == pytest.approx(wanted)
-    assert found.k_points == pytest.approx(0.2 - cells * 0.1)
-    assert found.value == pytest.approx(-90.0 + cells * 12.0 + (2.9 if bulk else 0.0) + found.k_points)
-    start.k_points_check = None
+    (change,) = found.k_points
+    assert change == pytest.approx(0.2 - cells * 0.1)
+    assert found.value == pytest.approx(-90.0 + cells * 12.0 + (2.9 if bulk else 0.0) + change)
+    start.denser = (-99.8, -99.7)
+    twice = formation(start, 31, 4, energies, (-12.9, -12.88))  # type: ignore[arg-type]
+    assert twice.k_points == pytest.approx((change, 0.3 - cells * 0.12))
+    assert twice.parts["k_points"] == pytest.approx(math.hypot(0.1 - cells * 0.02, 0.03 if bulk else 0.0))
+    assert twice.value - found.value == pytest.approx(0.1 - cells * 0.02)
+    start.denser = ()
     without = formation(start, 31, 4, energies)  # type: ignore[arg-type]
     if bulk:
         assert without.parts["k_points"] == pytest.approx(0.03)

@@ -127,10 +127,12 @@ def test_formation_energy_of_a_cut_slab_is_that_of_the_difference() -> None:
 
 def test_more_k_points_for_the_host_are_those_of_the_cell() -> None:
     item = _item("w110-adatom", 2)
-    assert "host, more k-points" not in formation_steps(item).local
-    item = replace(item, settings=load_settings("quick", {"kinetics.k_points_check": True}))
-    steps = formation_steps(item).local
-    assert steps["host"].inputs["kpts"] == [6, 6, 1] and steps["host, more k-points"].inputs["kpts"] == [9, 9, 1]
+    assert formation_steps(item).denser == ()
+    item = replace(item, settings=load_settings("quick", {"kinetics.k_points_check": True, "kinetics.k_points_steps": 2}))
+    steps = formation_steps(item)
+    assert steps.local["host"].inputs["kpts"] == [6, 6, 1]
+    assert [step.inputs["kpts"] for step in steps.denser] == [[9, 9, 1], [12, 12, 1]]
+    assert {step.name for step in steps.denser} <= {step.name for step in steps.steps}
 
 
 @pytest.mark.parametrize("name", ["cu-vacancy", "w-vacancy", "cu100-adatom", "au111-adatom"])

@@ -18,6 +18,7 @@ from emforce.errors import EmforceError, InputError
 from emforce.heat_jobs import transport_step
 from emforce.heat_records import HeatInput, failures, grid, records
 from emforce.heat_slabs import FEWEST, other_slabs
+from emforce.heat_variations import other_settings
 from emforce.keys import BY_NAME
 from emforce.plan import bulk_step
 from emforce.record import HOP_AVERAGE, Record
@@ -88,7 +89,8 @@ def _input(spec: Spec, settings: Settings, database: Database) -> HeatInput:
         raise InputError("SPEC", spec.name, f"one whose wind force is stored with preset {label} and basis {basis} (emforce run)")
     newest = {str(row["site"]): row for row in sorted(wind, key=lambda row: int(row["id"]))}
     ordered = sorted(newest.values(), key=lambda row: 2.0 if row["fraction"] is None else float(row["fraction"]))
-    rows = tuple(_with_direct(row, stored) | {"other_slabs": other_slabs(row, stored)} for row in ordered)
+    rows = tuple(_with_direct(row, stored) | {"other_slabs": other_slabs(row, stored),
+                                              "other_settings": other_settings(row, stored)} for row in ordered)
     step = transport_step(bulk_step(spec.metal, settings), settings.heat)
     return HeatInput(settings, rows, _kinetics(stored, rows[0], label), step)
 

@@ -13,6 +13,8 @@ The uncertainty is the quadrature of named parts, each the change of the result 
     wind_force        that sigma(K) added to K(eps): no change without field, a change of Z* without current
     layers            the differences of K(eps) from K(0) between slabs of another thickness, times the share of the change that
                       is the row's own (`emforce.heat_slabs`; largest change); nan where there is no such slab, none in bulk
+    functional, supercell, second_basis, spin_orbit    the difference of K(eps) of a row of the same hop with another one of these
+                      (`emforce.heat_variations`; largest change), where there is such a row; sigma(K) above is without them then
     direct            sigma of Z_direct; where that is an interval, half of it
     resistivity       sigma of rho where its source gives one
     host_basis        S times the error of the host against plane waves
@@ -25,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import constants
@@ -58,6 +60,7 @@ class HopWind:
     fermi_error : uncertainty of the Fermi energy, eV
     z_direct, z_direct_sigma : nan where it was not computed; an interval counts with its middle and half of its length
     other_slabs : K between slabs of another thickness, and the share of the change that is this row's error; None in bulk
+    changes : of K with other settings, by part of sigma; `k_sigma` is without these parts
     """
 
     k: Curve
@@ -67,6 +70,7 @@ class HopWind:
     z_direct: float = NAN
     z_direct_sigma: float = NAN
     other_slabs: tuple[tuple[Curve, float], ...] | None = ()
+    changes: Mapping[str, Sequence[Curve]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,6 +202,8 @@ def _variants(wind: HopWind, host: HostCurves) -> dict[str, Sequence[_Case]]:
     relative = wind.k_sigma / float(np.abs(k.values).max()) if np.any(k.values) else 0.0
     slabs = [_Case(_toward(k, other, share), curves, z) for other, share in wind.other_slabs or ()]
     found: dict[str, Sequence[_Case]] = {"layers": slabs} if slabs else {}
+    for part, changes in wind.changes.items():
+        found[part] = [_Case(Curve(k.energies, k.values + change(k.energies), k.order), curves, z) for change in changes]
     return found | {
         "scattering_time": [_Case(k, curves, z, "inverse dos")],
         "fermi_energy": [_Case(k.shifted(d), curves.shifted(d), z) for d in (-wind.fermi_error, wind.fermi_error)],

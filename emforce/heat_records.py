@@ -52,7 +52,8 @@ class HeatInput:
     Attributes
     ----------
     rows : stored rows with K(eps), one per site, each with a direct valence where the hop has one, the row of that, and K(eps)
-        between slabs of another thickness (`emforce.heat_slabs.other_slabs`)
+        between slabs of another thickness (`emforce.heat_slabs.other_slabs`) and with other settings
+        (`emforce.heat_variations.other_settings`)
     kinetics : stored row with barrier and reaction_atoms; None where there is none
     transport : planned step, with `bulk` among its needs
     """
@@ -98,10 +99,16 @@ def _lattice(kinetics: Document | None) -> tuple[LatticeBounds | None, str]:
 def hop_wind(row: Mapping[str, Any], settings: Settings) -> HopWind:
     """K(eps) of a stored row with its uncertainty; an interval of Z_direct counts with its middle and half of its length.
 
-    The error of E_F is that of the settings, or that of the energy of the surface states where it was found to be larger.
+    The error of E_F is that of the settings, or that of the energy of the surface states where it was found to be larger. Parts
+    of sigma(K) of which the whole K(eps) with the other settings is known stand for themselves.
     """
     parts = row["k_wind_sigma_parts_uohm_cm"] or {}
-    known = [part for name, part in parts.items() if part is not None and name not in (FERMI, SURFACE)]
+    changes: dict[str, tuple[Curve, ...]] = {}
+    for other in row.get("other_settings", ()):
+        curve = Curve(other["energies_eV"], other["change_uohm_cm"])
+        changes[other["part"]] = (*changes.get(other["part"], ()), curve)
+    apart = {FERMI, SURFACE, *changes}
+    known = [part for name, part in parts.items() if part is not None and name not in apart]
     off = float((row["provenance"].get(SURFACE) or {}).get("error_eV", 0.0))
     direct, sigma = row["z_direct"], row["z_direct_sigma"]
     low, high = row["z_direct_low"], row["z_direct_high"]
@@ -111,7 +118,7 @@ def hop_wind(row: Mapping[str, Any], settings: Settings) -> HopWind:
         (Curve(slab["energies_eV"], slab["k_of_energy_uohm_cm"]), slab["share"]) for slab in row.get("other_slabs", ()))
     return HopWind(Curve(row["energies_eV"], row["k_of_energy_uohm_cm"]), math.hypot(*known), settings.host.sigma_eV,
                    max(settings.embedding.fermi_error_eV, off), NAN if direct is None else direct,
-                   NAN if sigma is None else sigma, slabs)
+                   NAN if sigma is None else sigma, slabs, changes)
 
 
 def grid(metal: str, settings: Settings) -> list[Surroundings]:
@@ -204,6 +211,7 @@ def _details(item: HeatInput, row: Document, wind: HopWind, points: Sequence[Ele
         "wind_row": row["id"],
         "direct_row": row.get("direct_row"),
         "other_slabs_rows": [slab["row"] for slab in row.get("other_slabs", ())],
+        "other_settings_rows": sorted({number for other in row.get("other_settings", ()) for number in other["rows"]}),
         "kinetics_row": None if item.kinetics is None else item.kinetics["id"],
         "z_direct": [none_for_nan(wind.z_direct), none_for_nan(wind.z_direct_sigma)],
         "temperature_K": [p.temperature_K for p in points],

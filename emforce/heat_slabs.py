@@ -44,10 +44,11 @@ def other_slabs(row: Mapping[str, object], stored: Sequence[Document]) -> list[D
 
 def _alike(row: Mapping[str, object], other: Mapping[str, object]) -> bool:
     same = all(row[name] == other[name] for name in ("site", "method", "basis"))
-    return same and hop_of(row) == hop_of(other) and other["status"] == "ok" and _unrelaxed(row) == _unrelaxed(other)
+    return same and hop_of(row) == hop_of(other) and other["status"] == "ok" and unrelaxed(row) == unrelaxed(other)
 
 
-def _unrelaxed(row: Mapping[str, object]) -> bool:
+def unrelaxed(row: Mapping[str, object]) -> bool:
+    """Whether a row is of structures as built."""
     origin = row["provenance"]
     return isinstance(origin, Mapping) and origin.get("geometry") == UNRELAXED
 
@@ -58,4 +59,4 @@ def _points(row: Mapping[str, object], stored: Sequence[Document]) -> set[float]
             and one["k_wind_uohm_cm"] is not None and (one["preset"], one["basis"]) == (row["preset"], row["basis"])}
 
 
-__all__ = ["FEWEST", "other_slabs"]
+__all__ = ["FEWEST", "other_slabs", "unrelaxed"]

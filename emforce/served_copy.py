@@ -14,7 +14,7 @@ from .stored import Document
 #: in the provenance of the heat of transport: the rows that it was computed from
 _ROWS_OF_HEAT = ("wind_row", "direct_row", "kinetics_row")
 #: lists of such rows
-_LISTS_OF_HEAT = ("other_slabs_rows",)
+_LISTS_OF_HEAT = ("other_slabs_rows", "other_settings_rows")
 
 
 def served_copy(location: str | Path | None, target: Path) -> int:

@@ -322,7 +322,8 @@ def test_a_copy_of_what_is_served_leaves_out_what_was_superseded(location, tmp_p
     assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith("new")) == ["served.db"]
 
 
-@pytest.mark.parametrize("under", [{"wind_row": 2}, {"direct_row": 2}, {"kinetics_row": 2}, {"other_slabs_rows": [2]}])
+@pytest.mark.parametrize("under", [{"wind_row": 2}, {"direct_row": 2}, {"kinetics_row": 2}, {"other_slabs_rows": [2]},
+                                   {"other_settings_rows": [2]}])
 def test_every_row_under_a_heat_of_transport_is_rested_on(under):
     superseded = [{"id": i, "standing": "superseded", "provenance": {}} for i in (1, 2)]
     heat = {"id": 3, "standing": "current", "provenance": {"heat": under}}

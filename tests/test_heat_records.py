@@ -23,6 +23,7 @@ from emforce.heat_assess import BOLTZMANN_eV, HostCurves, Surroundings, electron
 from emforce.heat_jobs import transport, transport_step
 from emforce.heat_records import HeatInput, failures, hop_wind, records
 from emforce.heat_slabs import other_slabs
+from emforce.heat_variations import other_settings
 from emforce.materials import material
 from emforce.physics.fermi import fermi_surface
 from emforce.physics.heat import Curve, TransportCurves, sommerfeld_heat
@@ -31,6 +32,7 @@ from emforce.seebeck import expected_at, measured_at, measured_of
 from emforce.settings import load_settings
 from emforce.steps import Step, atoms_document, save_matrices
 from emforce.store import Finished
+from emforce.variations import add_with_variations
 
 SETTINGS = load_settings("quick")
 ENERGIES = np.array(SETTINGS.embedding.energies_eV)
@@ -378,6 +380,107 @@ def test_slope_between_other_slabs_is_a_part_of_sigma_and_a_constant_is_none():
     flat = slab | {"k_of_energy_uohm_cm": (-90.0 + SLOPE * ENERGIES).tolist()}
     (same,) = records(HeatInput(SETTINGS, (row_of(wind_record()) | {"other_slabs": [flat]},), None, STEP), BULK, TRANSPORT)
     assert same.provenance["heat"]["sigma_parts"]["q_el_eV"]["layers"][at] == pytest.approx(0.0, abs=1e-12)
+
+
+LDA, SMALL = "quick (dft.functional=LDA)", "quick (dft.recipe=small)"
+
+
+def varied_row(number=1, **changes):
+    """A row that a row with LDA measures the functional of, and the part of its sigma(K)."""
+    parts = {"fermi_energy": 5.0, "geometry": 11.0, "functional": 30.0}
+    row = row_of(wind_record(k_wind_sigma_parts_uohm_cm=parts, **changes), number)
+    row["provenance"]["varied"] = {"functional": [{"preset": LDA}], "thickness": [{"preset": THICK}]}
+    return row
+
+
+def test_the_difference_of_the_whole_curve_with_another_setting():
+    row = varied_row()
+    other = row_of(wind_record(preset=LDA, k_of_energy_uohm_cm=-80 + 3 * SLOPE * ENERGIES), 2)
+    (found,) = other_settings(row, [row, other])  # the slab of another thickness is not among them
+    assert (found["part"], found["rows"], found["energies_eV"]) == ("functional", [1, 2], ENERGIES.tolist())
+    assert found["change_uohm_cm"] == pytest.approx(30 + 2 * SLOPE * ENERGIES)
+    newest = row_of(wind_record(preset=LDA, k_of_energy_uohm_cm=-80 + 4 * SLOPE * ENERGIES), 9)
+    assert other_settings(row, [newest, row, other])[0]["rows"] == [1, 9]
+
+
+@pytest.mark.parametrize("changes", [
+    {"preset": SMALL}, {"site": "initial", "fraction": 0.0}, {"hop": "another"}, {"method": "another"},
+    {"status": "failed", "reason": "made up"}, {"provenance": {"geometry": "as built, not relaxed"}},
+    {"energies_eV": [-0.1, 0.1], "k_of_energy_uohm_cm": [-1.0, 1.0]},
+    {"energies_eV": (ENERGIES * 2).tolist()},
+])
+def test_rows_with_which_the_curve_is_not_compared(changes):
+    row, other = varied_row(), row_of(wind_record(preset=LDA), 2)
+    assert len(other_settings(row, [row, other])) == 1
+    assert other_settings(row, [row, other | changes]) == []
+
+
+def test_a_lent_part_is_the_difference_of_the_rows_that_measured_it():
+    row = row_of(wind_record(preset=THICK), 3)
+    row["provenance"]["varied"] = {"functional": [{"preset": LDA, "lent_by": "quick"}]}
+    lender, other = row_of(wind_record(), 1), row_of(wind_record(preset=LDA, k_of_energy_uohm_cm=-80 + SLOPE * ENERGIES), 2)
+    (found,) = other_settings(row, [row, lender, other])
+    assert found["rows"] == [1, 2] and found["change_uohm_cm"] == pytest.approx(np.full(len(ENERGIES), 30.0))
+    assert other_settings(row, [row, other]) == []  # the lender is gone
+
+
+def test_averages_are_compared_over_the_points_that_both_have():
+    """K = -100 - 40 s in one; twice as steep against energy in the other, at s = 0 and 1/2 only. Symmetric: s = 1 is s = 0."""
+    row = varied_row()
+    row["provenance"]["varied"]["functional"] = [{"preset": LDA, "points": [0.0, 0.5]}]
+
+    def points(preset, first, fractions, slope):
+        made = [wind_record(preset=preset, site=f"s={s}", fraction=s, k_of_energy_uohm_cm=-100 - 40 * s + slope * ENERGIES)
+                for s in fractions]
+        return [row_of(one, number) for number, one in enumerate(made, start=first)]
+
+    own, other = points("quick", 10, (0.0, 0.25, 0.5), SLOPE), points(LDA, 20, (0.0, 0.5), 2 * SLOPE)
+    average = row_of(wind_record(preset=LDA, k_of_energy_uohm_cm=7 * ENERGIES), 2)  # over other points: not taken
+    (found,) = other_settings(row, [row, average, *own, *other])
+    assert found["rows"] == [10, 12, 20, 21]
+    assert found["change_uohm_cm"] == pytest.approx(SLOPE * ENERGIES)
+    assert other_settings(row, [row, average, *own, other[0]]) == []
+    drift = {**row, "site": "drift along [001]", "provenance": {**row["provenance"], "drift": {"weights": [0.0, 1.0]}}}
+    assert other_settings(drift, [drift, average, *own, *other]) == []
+
+
+def test_another_setting_is_a_part_of_sigma_of_its_own():
+    """The functional adds a constant to K(E) and makes it three times as steep; its part of sigma(K) counts nowhere else then."""
+    row, other = varied_row(), row_of(wind_record(preset=LDA, k_of_energy_uohm_cm=-80 + 3 * SLOPE * ENERGIES), 2)
+    without = row_of(wind_record(), 1)
+
+    def heat_of(one, changes):
+        (record,) = records(HeatInput(SETTINGS, (one | {"other_settings": changes},), None, STEP), BULK, TRANSPORT)
+        return record, record.provenance["heat"]
+
+    found, details = heat_of(row, other_settings(row, [row, other]))
+    alone, plain = heat_of(without, [])
+    _, guessed = heat_of(row, [])
+    at = details["temperature_K"].index(300.0)
+    parts = details["sigma_parts"]["q_el_eV"]
+    assert details["other_settings_rows"] == [1, 2] and plain["other_settings_rows"] == []
+    slope_alone = sommerfeld_heat(SLOPE, material("Cu").rho_uohm_cm(300.0), BOLTZMANN_eV * 300)
+    assert parts["functional"][at] == pytest.approx(2 * abs(slope_alone), rel=0.05)
+    assert "functional" not in plain["sigma_parts"]["q_el_eV"]
+    for part in ("wind_slope", "wind_force"):
+        assert parts[part] == pytest.approx(plain["sigma_parts"]["q_el_eV"][part])
+        assert guessed["sigma_parts"]["q_el_eV"]["wind_slope"][at] > 2 * parts["wind_slope"][at]
+    assert column(found, "q_el_eV") == pytest.approx(column(alone, "q_el_eV"), nan_ok=True)
+    total = math.hypot(column(alone, "q_el_sigma_eV")[300.0], parts["functional"][at])
+    assert column(found, "q_el_sigma_eV")[300.0] == pytest.approx(total)
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_command_finds_the_rows_with_other_settings(capsys, tmp_path):
+    with Database(tmp_path / "a.db", create=True) as rows:
+        add_with_variations(rows, [wind_record()])
+        add_with_variations(rows, [wind_record(preset=LDA, k_of_energy_uohm_cm=-110 + 2 * SLOPE * ENERGIES)])
+    assert command(capsys, tmp_path)[0] == 0
+    with Database(tmp_path / "a.db") as rows:
+        (found,) = [row["provenance"]["heat"] for row in rows.rows() if row["q_of_temperature"]]
+        numbers = sorted(row["id"] for row in rows.rows() if row["k_wind_uohm_cm"] is not None)
+    assert found["other_settings_rows"] == numbers and len(numbers) == 2
+    assert found["sigma_parts"]["q_el_eV"]["functional"][found["temperature_K"].index(300.0)] > 0
 
 
 @pytest.mark.usefixtures("finished")

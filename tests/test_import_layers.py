@@ -85,6 +85,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("direct_assess",),
     ("variations",),
     ("hop_records", "heat_assess", "heat_slabs"),
+    ("heat_variations",),
     ("heat_records",),
     ("workflow", "heat", "phonons", "spin_orbit"),
     ("relaxation", "kinetics_assess"),

@@ -12,7 +12,8 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
        reason, as is that of an E_a of a vacancy without its formation energy;
     4. among those, the one with more fields that converge it further (a larger cell with spin-orbit coupling before either);
     5. of two rows of K along the hop whose presets differ in nothing that enters it the one with fewer overridden fields
-       (`without_doubles`); among the others, the one with the smaller standard uncertainty (none stated: last);
+       (`without_doubles`); among the others, the one with the smaller standard uncertainty (none stated: last;
+       of the heat of transport that of Q_el without field at 300 K);
     6. among those, the newest.
 
 Published values take no part. The key `joined` of a row says which record each group came from.
@@ -40,6 +41,8 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     "kinetics": ("ea_sigma_eV", "barrier_sigma_eV"),
     "heat": (),
 }
+#: the uncertainty of a heat of transport is that at this temperature
+ROOM_K = 300.0
 #: where the named parts of an uncertainty are, for the groups whose parts are stored by name
 _PARTS: dict[Group, tuple[str, ...]] = {
     "wind": ("k_wind_sigma_parts_uohm_cm",),
@@ -66,9 +69,17 @@ def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, bool, in
     no_value = group == "direct" and (row.get("z_direct") is None or refinement(any_basis, group) == OTHERWISE)
     if refinement(any_basis, group) == FURTHER:
         label = any_basis
-    sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None]
+    sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None] or _sigma_of_heat(row, group)
     return (order, no_value, refinement(label, group), FUNCTIONAL in fields, _left_open(row, group),
             -refined_fields(label, group), sigmas[0] if sigmas else math.inf, -int(row["id"]))
+
+
+def _sigma_of_heat(row: Mapping[str, Any], group: Group) -> list[float]:
+    """The uncertainty of Q_el at the temperature next to ROOM_K at which it is served; empty for another group."""
+    table = (row.get("q_of_temperature") if group == "heat" else None) or {}
+    pairs = zip(table.get("temperature_K", ()), table.get("q_el_sigma_eV", ()), strict=False)
+    known = [(abs(T - ROOM_K), float(sigma)) for T, sigma in pairs if sigma is not None]
+    return [min(known)[1]] if known else []
 
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:

@@ -1,7 +1,8 @@
 """The heat of transport: from specifications and what is stored about their hops to stored records.
 
 K(eps) and Z* come from the rows of `emforce run`, barrier and moving atoms from those of `emforce kinetics`; what is computed
-here is the transport function of the bulk host, and the thermal integrals.
+here is the transport function of the bulk host, and the thermal integrals. With dft.spin_orbit K(eps) and host are those of
+spinors; direct valence and kinetics are without.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from emforce.plan import bulk_step
 from emforce.record import HOP_AVERAGE, Record
 from emforce.settings import Settings, load_settings, preset_label
 from emforce.spec import Spec
+from emforce.spin_orbit_jobs import spin_orbit_step
 from emforce.steps import Document, cost
 from emforce.store import Store
 from emforce.structure import load_spec
@@ -55,7 +57,7 @@ def heat(spec_paths: Sequence[Path], settings: Settings, where: Where) -> list[R
         items = [_input(load_spec(path), settings, rows) for path in spec_paths]
     store = Store(where.store)
     with Campaign(store, where.place) as campaign:
-        failed = campaign.compute([step for item in items for step in (item.transport.needs["bulk"], item.transport)])
+        failed = campaign.compute([step for item in items for step in (*item.transport.needs.values(), item.transport)])
     found = [record for item in items for record in _made(item, store, failed)]
     with Database(where.database) as rows:
         for record in found:
@@ -65,7 +67,7 @@ def heat(spec_paths: Sequence[Path], settings: Settings, where: Where) -> list[R
 
 def _made(item: HeatInput, store: Store, failed: Mapping[str, str]) -> list[Record]:
     bulk = item.transport.needs["bulk"]
-    reason = failed.get(bulk.name) or failed.get(item.transport.name)
+    reason = next((failed[step.name] for step in (*item.transport.needs.values(), item.transport) if step.name in failed), None)
     if reason is not None:
         return failures(item, reason)
     first, second = store.find(bulk.kind, bulk.key), store.find(item.transport.kind, item.transport.key)
@@ -91,7 +93,8 @@ def _input(spec: Spec, settings: Settings, database: Database) -> HeatInput:
     ordered = sorted(newest.values(), key=lambda row: 2.0 if row["fraction"] is None else float(row["fraction"]))
     rows = tuple(_with_direct(row, stored) | {"other_slabs": other_slabs(row, stored),
                                               "other_settings": other_settings(row, stored)} for row in ordered)
-    step = transport_step(bulk_step(spec.metal, settings), settings.heat)
+    bulk = bulk_step(spec.metal, settings)
+    step = transport_step(bulk, settings.heat, spin_orbit_step(bulk) if settings.dft.spin_orbit else None)
     return HeatInput(settings, rows, _kinetics(stored, rows[0], label), step)
 
 
@@ -124,7 +127,7 @@ def run(spec_paths: Sequence[Path], preset: str, overrides: Mapping[str, object]
     ------
     InputError : a specification, a setting or a profile that is not allowed, or nothing stored to start from
     """
-    return heat(spec_paths, load_settings(preset, overrides).without_spin_orbit(), where)
+    return heat(spec_paths, load_settings(preset, overrides), where)
 
 
 __all__ = ["Where", "heat", "run"]

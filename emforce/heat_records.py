@@ -210,7 +210,7 @@ def _details(item: HeatInput, row: Document, wind: HopWind, points: Sequence[Ele
     return {
         "wind_row": row["id"],
         "direct_row": row.get("direct_row"),
-        "other_slabs_rows": [slab["row"] for slab in row.get("other_slabs", ())],
+        "other_slabs_rows": [slab[name] for slab in row.get("other_slabs", ()) for name in ("row", "lent_by") if name in slab],
         "other_settings_rows": sorted({number for other in row.get("other_settings", ()) for number in other["rows"]}),
         "kinetics_row": None if item.kinetics is None else item.kinetics["id"],
         "z_direct": [none_for_nan(wind.z_direct), none_for_nan(wind.z_direct_sigma)],

@@ -6,29 +6,62 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from .best import hop_of
 from .record import HOP_AVERAGE
+from .refinement import FURTHER, refinement
+from .settings import preset_fields, preset_label
 from .steps import Document
 from .thickness import other_layers, share
 from .variations import UNRELAXED
 
 #: energies that a curve needs
 FEWEST = 3
+_SLAB = "structure.thick_layers"
 
 
-def other_slabs(row: Mapping[str, object], stored: Sequence[Document]) -> list[Document]:
+def other_slabs(row: Document, stored: Sequence[Document]) -> list[Document]:
     """Of each other thickness of the slab the newest served row of the same hop and site that has K(eps).
 
     Everything else of the preset's label that enters the wind force, the basis, the points of the hop, and whether the
-    structures were relaxed are the same.
+    structures were relaxed are the same. A row for which there is none takes the difference that the thickness makes for one
+    that it converges further (another cell, spin-orbit coupling).
 
     Returns
     -------
     list of {"row": id, "energies_eV", "k_of_energy_uohm_cm", "share"}, the share of the difference that is the row's sigma,
-    in the order of the layers; empty in bulk
+    in the order of the layers; with "lent_by", the id of such a row, where K is that of the row itself with the difference of
+    two others. Empty in bulk
     """
     if row["facet"] == "bulk":
         return []
+    found = _of_other_slabs(row, stored)
+    if found:
+        return found
+    lenders = [one for one in stored if _converged_further(one, row) and _alike(row, one)
+               and one["energies_eV"] == row["energies_eV"]]
+    # the one that is nearest to the row, of several the newest
+    for lender in sorted(lenders, key=lambda one: (-len(preset_fields(str(one["preset"]))[1]), -int(one["id"]))):
+        own, its = (np.array(one["k_of_energy_uohm_cm"]) for one in (row, lender))
+        found = [slab | {"lent_by": lender["id"], "k_of_energy_uohm_cm": (own + slab["k_of_energy_uohm_cm"] - its).tolist()}
+                 for slab in _of_other_slabs(lender, stored) if slab["energies_eV"] == row["energies_eV"]]
+        if found:
+            break
+    return found
+
+
+def _converged_further(row: Document, by: Document) -> bool:
+    """Whether `by` has the preset of a row and more fields overridden, which converge the wind force further."""
+    name, fields = preset_fields(str(row["preset"]))
+    its_name, its_fields = preset_fields(str(by["preset"]))
+    if name != its_name or not fields.items() < its_fields.items():
+        return False
+    more = {field: value for field, value in its_fields.items() if field not in fields}
+    return _SLAB not in more and refinement(preset_label(name, more), "wind") == FURTHER
+
+
+def _of_other_slabs(row: Document, stored: Sequence[Document]) -> list[Document]:
     found: dict[int, Document] = {}
     for other in sorted(stored, key=lambda one: int(one["id"])):
         layers = other_layers(str(row["preset"]), str(other["preset"]))

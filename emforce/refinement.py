@@ -36,6 +36,8 @@ EXTENT = ("dft.directions",)
 BASIS = "dft.recipe"
 #: the field whose rows measure what the functional leaves open
 FUNCTIONAL = "dft.functional"
+#: the field that asks for spin-orbit coupling
+COUPLING = "dft.spin_orbit"
 #: sections of the settings that do not enter a group of values
 _ELSEWHERE: Mapping[Group, tuple[str, ...]] = {
     "wind": ("direct", "heat", "kinetics", "phonons"),
@@ -102,5 +104,5 @@ def _step(field: str, shipped: Any, value: Any) -> int:
     return 1 if all(FINER[field] * (b - a) >= 0 for a, b in pairs) else -1
 
 
-__all__ = ["AS_SHIPPED", "BASIS", "EXTENT", "FINER", "FUNCTIONAL", "FURTHER", "OTHERWISE", "along_the_hop",
+__all__ = ["AS_SHIPPED", "BASIS", "COUPLING", "EXTENT", "FINER", "FUNCTIONAL", "FURTHER", "OTHERWISE", "along_the_hop",
            "refined_fields", "refinement"]

@@ -236,9 +236,10 @@ class Settings:
     phonons: Phonons
 
     def without_spin_orbit(self) -> Settings:
-        """These settings; raises `InputError` where they ask for spin-orbit coupling, which the wind force alone has."""
+        """These settings; raises `InputError` where they ask for spin-orbit coupling, as `emforce run` and `heat` may."""
         if self.dft.spin_orbit:
-            raise InputError("dft.spin_orbit", True, "false here: the wind force alone is computed with spin-orbit coupling")
+            allowed = "false here: wind force and heat of transport alone are computed with spin-orbit coupling"
+            raise InputError("dft.spin_orbit", True, allowed)
         return self
 
     @property

@@ -22,6 +22,7 @@ from emforce.keys import BY_NAME
 from emforce.materials import material
 from emforce.plan import bulk_step
 from emforce.record import HOP_AVERAGE, Host
+from emforce.refinement import COUPLING
 from emforce.settings import Settings, load_settings, preset_label
 from emforce.spin_orbit_jobs import fine_step, spin_orbit_step
 from emforce.steps import Document, Step
@@ -33,8 +34,6 @@ from emforce.units import uohm_cm
 NAME = "spin_orbit"
 METHOD = "PAW spin-orbit operator in the local basis, diagonalised with spin at the scalar-relativistic potential"
 ESTIMATE = "K_so between K(E_F + dE_F) and K(E_F + dE_F) N/N_so, K(E) of the stored row; not part of any sigma"
-#: the field that asks for the wind force with the coupling
-FIELD = "dft.spin_orbit"
 #: what the second calculation of the ground state may differ by from the first, eV
 MAX_DIFFERENCE_eV = 0.01
 #: named points whose levels are printed, by structure
@@ -107,7 +106,7 @@ def _host(metal: str, settings: Settings, step: Step, store: Store, failed: Mapp
         return rows.rows([Condition(BY_NAME[name], "=", (value,)) for name, value in
                           (("metal", metal), ("site", HOP_AVERAGE), ("preset", preset), ("basis", host.basis))])
 
-    coupled = {_hop(row): row for row in averages(preset_label(settings.preset, dict(settings.overrides) | {FIELD: True}))}
+    coupled = {_hop(row): row for row in averages(preset_label(settings.preset, dict(settings.overrides) | {COUPLING: True}))}
     estimates = [made for row in averages(host.preset)
                  if (made := estimate(row, document, coupled.get(_hop(row)))) is not None]
     bands = done.arrays("bands.npz")

@@ -25,8 +25,10 @@ from emforce.heat_records import HeatInput, failures, hop_wind, records
 from emforce.heat_slabs import other_slabs
 from emforce.heat_variations import other_settings
 from emforce.materials import material
-from emforce.physics.fermi import fermi_surface
+from emforce.physics.fermi import bands_and_velocities, fermi_surface
 from emforce.physics.heat import Curve, TransportCurves, sommerfeld_heat
+from emforce.physics.spin_orbit import SpinOrbit
+from emforce.planewave import irreducible_mesh
 from emforce.record import HOP_AVERAGE
 from emforce.seebeck import expected_at, measured_at, measured_of
 from emforce.settings import load_settings
@@ -209,6 +211,36 @@ def test_transport_step_is_the_fermi_surface_sum_at_each_energy(tmp_path):
     assert here["served"]["dos"][0] == pytest.approx(surface.dos, rel=1e-6)
 
 
+def test_transport_of_spinors_is_the_sum_over_theirs(tmp_path):
+    """With no operator that of the scalar crystal; with one the sums over bands of one electron each, from their Fermi energy."""
+    scalar, atoms = models.simple_cubic(hop=0.4), Atoms("Cu", cell=np.eye(3), pbc=True)
+    translations = np.array([[-1, 0, 0], [0, 0, 0], [1, 0, 0]])
+    a = np.array([[-c, 0.0, c] for c in (0.1, -0.2, 0.15)])[:, :, None, None]
+    (tmp_path / "bulk").mkdir()
+    save_matrices(tmp_path / "bulk", scalar)
+    inputs = {"atoms": atoms_document(atoms), "energies": [-0.2, 0.0, 0.3], "sigmas": [0.2, 0.3]}
+    bulk = Finished(tmp_path / "bulk", {"fermi_energy": 0.4, "mesh": 4}, 0.0)
+
+    def coupled(factor, level):
+        folder = tmp_path / f"{factor}"
+        folder.mkdir()
+        np.savez(folder / "operator.npz", R=translations, a=factor * a)
+        needs = {"bulk": bulk, "spin_orbit": Finished(folder, {"spinor": {"served": {"fermi_energy": level}}}, 0.0)}
+        return transport(inputs, needs, folder, folder / "log", SimpleNamespace())
+
+    plain, none = transport(inputs, {"bulk": bulk}, tmp_path, tmp_path, SimpleNamespace()), coupled(0.0, 0.4)
+    for name in ("served", "wider", "coarser"):
+        assert none[name]["n"] == pytest.approx(plain[name]["n"], rel=1e-6)
+        assert none[name]["dos"] == pytest.approx(plain[name]["dos"], rel=1e-6)
+    found = coupled(1.0, 0.1)
+    k, weights = irreducible_mesh(atoms, found["served"]["mesh"])
+    energies, v = bands_and_velocities(SpinOrbit.along_z(scalar, translations, a), k)
+    delta = np.exp(-0.5 * ((energies - 0.1) / 0.2) ** 2) / (0.2 * math.sqrt(2 * math.pi))
+    assert found["served"]["dos"][1] == pytest.approx(float((weights[:, None] * delta).sum()), rel=1e-9)
+    assert found["served"]["n"][1] == pytest.approx(float((weights[:, None] * delta * v**2).sum()) / 3, rel=1e-9)
+    assert found["served"]["dos"] != pytest.approx(plain["served"]["dos"], rel=0.01)
+
+
 def test_transport_step_follows_its_settings_and_its_bulk_host():
     bulk = Step("bulk", "b", {"symbol": "Cu", "atoms": {}})
     step = transport_step(bulk, SETTINGS.heat)
@@ -216,6 +248,9 @@ def test_transport_step_follows_its_settings_and_its_bulk_host():
     assert energies[0] == -1.2 and energies[-1] == 1.2 and 0.0 in energies
     assert step.key != transport_step(Step("bulk", "b", {"symbol": "W", "atoms": {}}), SETTINGS.heat).key
     assert step.key != transport_step(bulk, load_settings("quick", {"heat.sigma_eV": 0.12}).heat).key
+    coupling = Step("spin_orbit", "s", {"symbol": "Cu"}, {"bulk": bulk})
+    spinors = transport_step(bulk, SETTINGS.heat, coupling)
+    assert spinors.needs == {"bulk": bulk, "spin_orbit": coupling} and spinors.key != step.key
 
 
 # the command
@@ -271,7 +306,8 @@ def finished(monkeypatch, tmp_path):
             return None
 
         def compute(self, steps):
-            assert [step.kind for step in steps] == ["bulk", "transport"]
+            kinds = [step.kind for step in steps]
+            assert kinds in (["bulk", "transport"], ["bulk", "spin_orbit", "transport"])
             return {}
 
     monkeypatch.setattr(heat, "Campaign", NoCampaign)
@@ -358,6 +394,29 @@ def test_in_bulk_there_are_no_slabs_and_averages_rest_on_the_same_points():
     thicker = [point | {"preset": THICK, "id": 10 + point["id"]} for point in points]
     assert other_slabs(row, [row, thick, *points, thicker[0]]) == []
     assert [slab["row"] for slab in other_slabs(row, [row, thick, *points, *thicker])] == [2]
+
+
+COUPLED, LARGER = "quick (dft.spin_orbit=True)", "quick (dft.spin_orbit=True, structure.slab_size=(4, 3, 1))"
+
+
+def test_a_row_without_another_slab_takes_the_difference_of_one_that_it_converges_further():
+    eight = row_of(wind_record(), 1)
+    sixteen = row_of(wind_record(preset=THICK, k_of_energy_uohm_cm=-110 + 3 * SLOPE * ENERGIES), 2)
+    coupled = row_of(wind_record(preset=COUPLED, k_of_energy_uohm_cm=-90 + 5 * SLOPE * ENERGIES), 3)
+    larger = row_of(wind_record(preset=LARGER, k_of_energy_uohm_cm=-95 + 4 * SLOPE * ENERGIES), 4)
+    for row, own in ((coupled, -90 + 5 * SLOPE * ENERGIES), (larger, -95 + 4 * SLOPE * ENERGIES)):
+        (slab,) = other_slabs(row, [eight, sixteen, coupled, larger])
+        assert (slab["row"], slab["lent_by"], slab["share"]) == (2, 1, pytest.approx(16 / math.hypot(8, 16)))
+        assert slab["k_of_energy_uohm_cm"] == pytest.approx(own + 2 * SLOPE * ENERGIES)
+        (record,) = records(HeatInput(SETTINGS, (row | {"other_slabs": [slab]},), None, STEP), BULK, TRANSPORT)
+        assert record.provenance["heat"]["other_slabs_rows"] == [2, 1]
+        # nothing is lent by a row with another functional, on other energies, or by the row of another site
+        for change in ({"preset": LDA}, {"energies_eV": (2 * ENERGIES).tolist()}, {"site": "initial", "fraction": 0.0}):
+            assert other_slabs(row, [eight | change, sixteen, row]) == []
+    own_slab = row_of(wind_record(preset="quick (dft.spin_orbit=True, structure.thick_layers=(12, 10))"), 5)
+    assert [slab["row"] for slab in other_slabs(coupled, [eight, sixteen, coupled, own_slab])] == [5]
+    # a slab of another thickness is not lent its own difference
+    assert other_slabs(sixteen, [sixteen | {"id": 9}, sixteen]) == []
 
 
 def test_slope_between_other_slabs_is_a_part_of_sigma_and_a_constant_is_none():
@@ -468,6 +527,22 @@ def test_another_setting_is_a_part_of_sigma_of_its_own():
     assert column(found, "q_el_eV") == pytest.approx(column(alone, "q_el_eV"), nan_ok=True)
     total = math.hypot(column(alone, "q_el_sigma_eV")[300.0], parts["functional"][at])
     assert column(found, "q_el_sigma_eV")[300.0] == pytest.approx(total)
+
+
+@pytest.mark.usefixtures("finished")
+def test_the_command_takes_the_rows_with_spin_orbit_coupling(capsys, tmp_path):
+    with Database(tmp_path / "a.db", create=True) as rows:
+        rows.add(wind_record())
+        rows.add(wind_record(preset=COUPLED, k_of_energy_uohm_cm=-90 + 2 * SLOPE * ENERGIES, z_direct=math.nan,
+                             z_direct_sigma_parts={}))
+    assert command(capsys, tmp_path)[0] == 0
+    assert command(capsys, tmp_path, "--set", "dft.spin_orbit=true")[0] == 0
+    with Database(tmp_path / "a.db") as rows:
+        found = {row["preset"]: row for row in rows.rows() if row["q_of_temperature"]}
+        (best,) = best_rows(rows.rows())
+    heat_of = {preset: row["provenance"]["heat"] for preset, row in found.items()}
+    assert (heat_of["quick"]["wind_row"], heat_of[COUPLED]["wind_row"], heat_of[COUPLED]["direct_row"]) == (1, 2, 1)
+    assert best["joined"]["heat"]["id"] == found[COUPLED]["id"]
 
 
 @pytest.mark.usefixtures("finished")

@@ -111,6 +111,20 @@ def test_what_is_converged_further_in_more_ways_is_served(tmp_path):
     assert [refined_fields(label, "wind") for label in (both, LARGER, "quick", "quick (direct.compute=False)")] == [2, 1, 0, 0]
 
 
+@pytest.mark.parametrize("newest", [0, 1])
+def test_of_two_heats_of_transport_that_are_converged_alike_the_surer_at_room_temperature_is_served(tmp_path, newest):
+    thick, coupled = "quick (structure.thick_layers=(12, 10))", "quick (dft.spin_orbit=True)"
+    made = [synthetic.record(site="hop average", fraction=math.nan, preset=label, k_wind_uohm_cm=math.nan, q_condition="E=0",
+                             q_of_temperature={"temperature_K": [200.0, 300.0, 900.0], "q_el_eV": [0.1, 0.1, math.nan],
+                                               "q_el_sigma_eV": [cold, room, math.nan]})
+            for label, cold, room in ((thick, 0.01, 0.05), (coupled, 0.09, 0.04))]
+    with Database(tmp_path / "a.db", create=True) as database:
+        for record in made if newest else reversed(made):
+            database.add(record)
+        (best,) = best_rows(database.rows([]))
+    assert best["joined"]["heat"]["preset"] == coupled
+
+
 def test_a_row_that_holds_k_along_the_hop_once_more_is_not_served_for_its_smaller_sigma(tmp_path):
     thick = "quick (direct.compute=False, structure.thick_layers=(16, 12))"
     labels = ("quick (dft.directions=all, direct.compute=False)", "quick", "quick (dft.functional=LDA)", thick,

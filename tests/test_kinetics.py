@@ -17,7 +17,7 @@ from emforce.commands.kinetics import kinetics_table
 from emforce.diffusion import HopRate, diffusion_of_hop
 from emforce.errors import InputError
 from emforce.hop import Image
-from emforce.kinetics import explore, prepare
+from emforce.kinetics import explore, kinetics, prepare
 from emforce.kinetics_assess import barrier, formation
 from emforce.kinetics_plan import KineticsHop, shells_of, symmetric_structure, with_hessians
 from emforce.kinetics_records import kinetics_record
@@ -426,6 +426,15 @@ def test_unrelaxed_hop_is_one_line_that_says_what_comes_first(tmp_path: Path) ->
 def test_bad_settings(name: str, value: object) -> None:
     with pytest.raises(InputError, match="kinetics"):
         load_settings("quick", {name: value})
+
+
+def test_more_meshes_of_a_check_that_is_not_made_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"kinetics\.k_points_steps.*1 where kinetics\.k_points_check is false"):
+        kinetics([ROOT / "structures" / "cu-vacancy.toml"], preset="quick", overrides={"kinetics.k_points_steps": 2}, workers=1,
+                 database=str(tmp_path / "a.db"), store=tmp_path / "store")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="k_points_steps"):
+        load_settings("quick", {"kinetics.k_points_check": True, "kinetics.k_points_steps": 0})
 
 
 @pytest.mark.parametrize("kpts, operations", [((2, 2, 1), 8), ((3, 3, 1), 8), ((2, 3, 1), 4)])

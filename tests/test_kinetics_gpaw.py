@@ -39,7 +39,8 @@ TINY: dict[str, object] = {
 
 
 def test_command_from_structures_to_a_stored_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changes = TINY | {"structure.relaxed": str(tmp_path / "relaxed")}
+    changes = TINY | {"structure.relaxed": str(tmp_path / "relaxed"), "kinetics.k_points_check": True,
+                      "kinetics.k_points_steps": 2}
     settings = load_settings("quick", changes)
     spec = tmp_path / "al100-adatom.toml"
     spec.write_text(SPEC)
@@ -48,7 +49,7 @@ def test_command_from_structures_to_a_stored_record(tmp_path: Path, capsys: pyte
     assert folder is not None
     write_relaxed(hop, folder, Relaxation("PBE", "small", 9.0, hop.repeat, 2))
     pairs = [part for name, value in changes.items()
-             for part in ("--set", f'{name}="{value}"' if isinstance(value, str) else f"{name}={value}")]
+             for part in ("--set", f'{name}="{value}"' if isinstance(value, str) else f"{name}={str(value).lower()}")]
     database = str(tmp_path / "emforce.db")
     command = ["kinetics", str(spec), "--workers", "1", "--store", str(tmp_path / "store"), "--db", database, *pairs]
     code = main(command)
@@ -60,6 +61,9 @@ def test_command_from_structures_to_a_stored_record(tmp_path: Path, capsys: pyte
     details = row["kinetics_details"]
     assert details["force_calls"] <= 8
     assert len(details["modes_initial_THz"]) == 3
+    first, second = details["barrier_k_points_changes_eV"]
+    assert first != second and row["barrier_eV"] == pytest.approx(details["barrier_lcao_eV"] + second)
+    assert details["barrier_sigma_parts_eV"]["k_points"] == pytest.approx(abs(second - first))
     store = Store(tmp_path / "store")
     kinds = {p.name.split("-")[0] for p in (store.root / "steps").iterdir()}
     assert kinds == {"stationary", "nudged"}

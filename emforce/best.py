@@ -84,6 +84,9 @@ def _sigma_of_heat(row: Mapping[str, Any], group: Group) -> list[float]:
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:
     """Named parts of the uncertainty that were not estimated, and a formation energy that E_a lacks."""
+    if group == "heat":  # each part is a list over the temperatures
+        every = row["provenance"].get("heat", {}).get("sigma_parts", {}).get("q_el_eV", {})
+        return sum(all(part is None for part in parts) for parts in every.values())
     if group not in _PARTS:
         return 0
     parts: Any = row

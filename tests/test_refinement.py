@@ -125,6 +125,19 @@ def test_of_two_heats_of_transport_that_are_converged_alike_the_surer_at_room_te
     assert best["joined"]["heat"]["preset"] == coupled
 
 
+def test_a_heat_of_transport_that_lacks_a_part_of_its_uncertainty_is_not_served_for_being_surer(tmp_path):
+    thick, coupled = "quick (structure.thick_layers=(12, 10))", "quick (dft.spin_orbit=True)"
+    made = [synthetic.record(site="hop average", fraction=math.nan, preset=label, k_wind_uohm_cm=math.nan, q_condition="E=0",
+                             provenance=synthetic.provenance(heat={"sigma_parts": {"q_el_eV": {"layers": [layers]}}}),
+                             q_of_temperature={"temperature_K": [300.0], "q_el_eV": [0.1], "q_el_sigma_eV": [sigma]})
+            for label, layers, sigma in ((thick, 0.04, 0.05), (coupled, None, 0.02))]
+    with Database(tmp_path / "a.db", create=True) as database:
+        for record in made:
+            database.add(record)
+        (best,) = best_rows(database.rows([]))
+    assert best["joined"]["heat"]["preset"] == thick
+
+
 def test_a_row_that_holds_k_along_the_hop_once_more_is_not_served_for_its_smaller_sigma(tmp_path):
     thick = "quick (direct.compute=False, structure.thick_layers=(16, 12))"
     labels = ("quick (dft.directions=all, direct.compute=False)", "quick", "quick (dft.functional=LDA)", thick,

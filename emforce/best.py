@@ -10,7 +10,8 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
        functional, which measures a part of sigma, comes last;
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
        reason, as is that of an E_a of a vacancy without its formation energy;
-    4. among those, the one with more fields that converge it further (a larger cell with spin-orbit coupling before either);
+    4. among those, the one with more fields that converge it further (a larger cell with spin-orbit coupling before either), and
+       of several with the same fields none that another outdoes in them (a slab of 12 layers where there is one of 16);
     5. of two rows of K along the hop whose presets differ in nothing that enters it the one with fewer overridden fields
        (`without_doubles`); among the others, the one with the smaller standard uncertainty (none stated: last;
        of the heat of transport that of Q_el without field at 300 K);
@@ -29,7 +30,16 @@ from typing import Any
 from .evaluate import Situation, Wire, evaluate, host_of
 from .keys import KEYS, Group
 from .record import HOP_AVERAGE, drift_direction
-from .refinement import BASIS, FUNCTIONAL, FURTHER, OTHERWISE, along_the_hop, refined_fields, refinement
+from .refinement import (
+    BASIS,
+    FUNCTIONAL,
+    FURTHER,
+    OTHERWISE,
+    along_the_hop,
+    outdone,
+    refined_fields,
+    refinement,
+)
 from .settings import preset_fields, preset_label
 from .stored import Document
 
@@ -41,6 +51,8 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     "kinetics": ("ea_sigma_eV", "barrier_sigma_eV"),
     "heat": (),
 }
+#: of `rank`, what comes before the fields that converge a row further
+_BEFORE = 5
 #: the uncertainty of a heat of transport is that at this temperature
 ROOM_K = 300.0
 #: where the named parts of an uncertainty are, for the groups whose parts are stored by name
@@ -127,11 +139,21 @@ def without_doubles(rows: Iterable[Document]) -> list[Document]:
 
 def best_of_each(rows: Iterable[Document], group: Group) -> dict[tuple[str, ...], Document]:
     """Of rows that hold a group of values, the best of each hop, by hop in the order in which these appear."""
-    best: dict[tuple[str, ...], Document] = {}
-    for row in without_doubles(rows) if group == "wind" else rows:
-        hop = hop_of(row)
-        best[hop] = min(best.get(hop, row), row, key=lambda r: rank(r, group))
-    return best
+    hops: dict[tuple[str, ...], list[Document]] = {}
+    for row in rows:
+        hops.setdefault(hop_of(row), []).append(row)
+    return {hop: _best(held, group) for hop, held in hops.items()}
+
+
+def _best(held: Sequence[Document], group: Group) -> Document:
+    """Of the rows of one hop, which all hold a group of values, the best."""
+    held = without_doubles(held) if group == "wind" else held
+
+    def is_outdone(row: Document) -> bool:
+        own = rank(row, group)[:_BEFORE]
+        return any(outdone(str(row["preset"]), str(other["preset"])) and rank(other, group)[:_BEFORE] <= own for other in held)
+
+    return min((row for row in held if not is_outdone(row)), key=lambda row: rank(row, group))
 
 
 def best_drifts(rows: Sequence[Document]) -> list[Document]:
@@ -152,8 +174,7 @@ def best_rows(rows: Sequence[Document], site: str = HOP_AVERAGE) -> list[Documen
         for group in GROUPS:
             held = [row for row in candidates if holds(row, group)]
             if held:
-                held = without_doubles(held) if group == "wind" else held
-                chosen[group] = min(held, key=lambda row, group=group: rank(row, group))  # type: ignore[misc]
+                chosen[group] = _best(held, group)
         if not chosen:
             continue  # nothing but values that are not joined
         joined = dict(next(iter(chosen.values())))

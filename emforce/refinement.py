@@ -81,6 +81,20 @@ def refined_fields(label: str, group: Group) -> int:
                for field, value in preset_fields(label)[1].items())
 
 
+@lru_cache(maxsize=4096)
+def outdone(label: str, other: str) -> bool:
+    """Whether `other` has the same fields of the same preset overridden, converged further in one or more and no less in any."""
+    (name, fields), (other_name, other_fields) = preset_fields(label), preset_fields(other)
+    if name != other_name or fields.keys() != other_fields.keys() or fields == other_fields:
+        return False
+    try:
+        own, its = settings_of(label), settings_of(other)
+    except InputError:
+        return False
+    steps = {_step(field, _field(own, field), _field(its, field)) for field in fields}
+    return 1 in steps and -1 not in steps
+
+
 def along_the_hop(label: str) -> str:
     """A preset's label without the overridden fields that change nothing about K along the hop: `EXTENT`, those of Z_direct."""
     name, fields = preset_fields(label)
@@ -105,4 +119,4 @@ def _step(field: str, shipped: Any, value: Any) -> int:
 
 
 __all__ = ["AS_SHIPPED", "BASIS", "COUPLING", "EXTENT", "FINER", "FUNCTIONAL", "FURTHER", "OTHERWISE", "along_the_hop",
-           "refined_fields", "refinement"]
+           "outdone", "refined_fields", "refinement"]

@@ -7,7 +7,7 @@ import math
 import pytest
 import synthetic
 
-from emforce.best import best_rows, without_doubles
+from emforce.best import best_of_each, best_rows, without_doubles
 from emforce.database import Database
 from emforce.refinement import (
     AS_SHIPPED,
@@ -15,6 +15,7 @@ from emforce.refinement import (
     FURTHER,
     OTHERWISE,
     along_the_hop,
+    outdone,
     refined_fields,
     refinement,
 )
@@ -109,6 +110,23 @@ def test_what_is_converged_further_in_more_ways_is_served(tmp_path):
         (best,) = best_rows(database.rows([]))
     assert best["preset"] == both
     assert [refined_fields(label, "wind") for label in (both, LARGER, "quick", "quick (direct.compute=False)")] == [2, 1, 0, 0]
+
+
+def test_a_row_that_another_outdoes_in_the_same_fields_is_not_served_for_its_smaller_sigma(tmp_path):
+    twelve, sixteen = (f"quick (direct.compute=False, structure.thick_layers={layers})" for layers in ("(12, 9)", "(16, 12)"))
+    mixed = "quick (direct.compute=False, structure.thick_layers=(20, 8))"
+    assert outdone(twelve, sixteen) and not outdone(sixteen, twelve) and not outdone(twelve, twelve)
+    assert not outdone(twelve, mixed) and not outdone(mixed, twelve)  # neither is converged further than the other
+    assert not outdone("quick", sixteen) and not outdone("quick (nothing.known=1)", "quick (nothing.known=2)")
+    assert not outdone(f"{twelve[:-1]}, dft.recipe=small)", sixteen)
+    assert not outdone("quick (dft.directions=hop)", "quick (dft.directions=all)")
+    with Database(tmp_path / "a.db", create=True) as database:
+        for record in (hop(sixteen, -100.0, 9.0), hop(twelve, -105.0, 2.0)):
+            database.add(record)
+        rows = database.rows([])
+        (best,) = best_rows(rows)
+        (alone,) = best_of_each(rows, "wind").values()
+    assert best["preset"] == alone["preset"] == sixteen
 
 
 @pytest.mark.parametrize("newest", [0, 1])

@@ -30,7 +30,7 @@ from .evaluate import (
     rho_source,
 )
 from .expression import parse_expression
-from .keys import key
+from .keys import KEYS, key
 from .record import HOP_AVERAGE
 from .stored import Document
 from .tables import (
@@ -194,15 +194,21 @@ def _stored(database: Database, conditions: Sequence[Condition], asked: Question
     named = {str(v) for c in conditions if c.key.name in ("status", "standing") and c.operator == "=" for v in c.values}
     wanted = {"current"} | (named & set(STANDINGS)) | ({"literature"} if asked.literature else set())
     if asked.which == "drift":
-        return best_drifts(database.rows(early, details=asked.details)), later
+        return _without_details(best_drifts(database.rows(early)), asked), later
     if asked.which == "best":
         if any(c.key.name == "site" for c in early):
             raise InputError("site", "a condition", "none with --best, which joins what is stored for the hop as a whole")
         average = Condition(key("site"), "=", (HOP_AVERAGE,))
-        rows = best_rows(database.rows([*early, average], details=asked.details))
+        rows = _without_details(best_rows(database.rows([*early, average])), asked)
         others = sorted(wanted - {"current"})
         return rows + (database.rows(early, details=asked.details, standing=others) if others else []), later
     return database.rows(early, everything=asked.which == "all", details=asked.details, standing=sorted(wanted)), later
+
+
+def _without_details(rows: Sequence[Document], asked: Question) -> list[Document]:
+    """Joined rows without the keys of kind json where these are not asked for: which row is the best hangs on some of them."""
+    left_out = set() if asked.details else {key.name for key in KEYS if key.stored and key.kind == "json" and key.group != "heat"}
+    return [{name: value for name, value in row.items() if name not in left_out} for row in rows]
 
 
 def _reported_notes(rows: Sequence[Document]) -> list[str]:

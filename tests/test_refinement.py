@@ -9,6 +9,7 @@ import synthetic
 
 from emforce.best import best_of_each, best_rows, without_doubles
 from emforce.database import Database
+from emforce.query import Question, select
 from emforce.refinement import (
     AS_SHIPPED,
     FINER,
@@ -153,7 +154,9 @@ def test_a_heat_of_transport_that_lacks_a_part_of_its_uncertainty_is_not_served_
         for record in made:
             database.add(record)
         (best,) = best_rows(database.rows([]))
-    assert best["joined"]["heat"]["preset"] == thick
+        (bare,) = select(database, [], Question(which="best", details=False)).rows
+    assert best["joined"]["heat"]["preset"] == bare["joined"]["heat"]["preset"] == thick
+    assert "provenance" in best and "provenance" not in bare
 
 
 def test_a_row_that_holds_k_along_the_hop_once_more_is_not_served_for_its_smaller_sigma(tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import units
-from .best import best_of_each, best_rows, hop_of, vacancy_alone
+from .best import best_of_each, best_rows, hop_of, rank, vacancy_alone
 from .keys import BY_NAME
 from .materials import material
 from .plot import _COLOURS, _LEGEND_LINE, _MARKERS, _STYLE, NothingToDraw, _figure, _title
@@ -58,7 +58,7 @@ def path_figure(row: Document, sites: Sequence[Document]) -> Figure:
     Parameters
     ----------
     row : the kinetics of a hop, with energies along it
-    sites : rows of the same hop; those at a site and with K are drawn, the newest of each site
+    sites : rows of the same hop; of those with K the points of the best average are drawn, without one the best of each site
 
     The second half of a hop whose ends are alike mirrors the first one; mirrored points are open. Where images between the
     stationary points were relaxed, the energies of all images in the local basis stand beside those that are served.
@@ -66,8 +66,7 @@ def path_figure(row: Document, sites: Sequence[Document]) -> Figure:
     x, energy = _served_energies(row)
     images = _images_between(row)
     mirrored = float(x.max()) <= 0.5 + 1e-9
-    wind = {other["fraction"]: other for other in sites
-            if other["site"] != HOP_AVERAGE and other["k_wind_uohm_cm"] is not None and other["fraction"] is not None}
+    wind = _wind_at_sites(sites)
     note = " Open: mirrored." if mirrored else ""
     note += " Grey: all relaxed images in the local basis, without corrections." if images else ""
     lead = (f"{_title(row['metal'], row['facet'])}, {row['species']} {row['defect']}, {row['hop']}. "
@@ -99,6 +98,19 @@ def path_figure(row: Document, sites: Sequence[Document]) -> Figure:
                        color="0.4")  # fmt: skip
         right.set(ylabel=BY_NAME["k_wind_uohm_cm"].axis, xlabel=BY_NAME["fraction"].axis, xlim=(-0.05, 1.05))
     return figure
+
+
+def _wind_at_sites(rows: Sequence[Document]) -> dict[float, Document]:
+    """The rows of one hop whose K is drawn, by fraction: those of the best average over it, without one the best of each site."""
+    held = [row for row in rows if row["k_wind_uohm_cm"] is not None]
+    points = [row for row in held if row["site"] != HOP_AVERAGE and row["fraction"] is not None]
+    averages = best_of_each([row for row in held if row["site"] == HOP_AVERAGE], "wind").values()
+    labels = [(row["preset"], row["basis"]) for row in averages]
+    drawn = [row for row in points if not labels or (row["preset"], row["basis"]) in labels]
+    found: dict[float, Document] = {}
+    for row in sorted(drawn, key=lambda row: rank(row, "wind")):
+        found.setdefault(row["fraction"], row)
+    return found
 
 
 def _served_energies(row: Document) -> tuple[np.ndarray, np.ndarray]:

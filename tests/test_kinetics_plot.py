@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,25 @@ def test_path_shows_images_between_in_the_local_basis(location):
     assert "local basis" in caption(figure)
     other, _ = next(item for item in found if "110" not in item[1])
     assert "local basis" not in caption(other)
+
+
+def test_path_has_the_wind_that_is_served_and_not_the_newest(location):
+    """A later row with another functional, and one that holds K along the hop once more, change nothing."""
+    with Database(location) as database:
+        rows = [record for record in database.records() if record.k_wind_uohm_cm == record.k_wind_uohm_cm]
+        for preset in ("quick (dft.functional=LDA)", "quick (dft.directions=all)"):
+            for record in rows:
+                database.add(replace(record, preset=preset, k_wind_uohm_cm=record.k_wind_uohm_cm - 7.0))
+            database.add(replace(rows[0], preset=preset, site="hop average", fraction=math.nan))
+        alone = kinetics_plot.path_figures(database.rows())
+        database.add(replace(rows[0], site="hop average", fraction=math.nan))
+        served = kinetics_plot.path_figures(database.rows())
+    drawn = {}
+    for name, ((figure, _),) in (("alone", alone), ("served", served)):
+        lines = [line.get_xydata() for line in figure.axes[1].lines if line.get_marker() == "s"]
+        drawn[name] = sorted(map(tuple, np.concatenate(lines)))
+    np.testing.assert_allclose(drawn["served"], [(0, -20), (0.5, -60), (1, -20)], atol=1e-9)
+    assert drawn["alone"] != drawn["served"]  # the only averages are of the other rows: their points go with them
 
 
 def test_path_without_wind_says_so(location):

@@ -158,7 +158,7 @@ def test_spin_orbit_coupling_is_refused_where_it_is_not_there(tmp_path):
     spec.write_text((STRUCTURES / "cu100-adatom.toml").read_text().replace('species = "Cu"', 'species = "Ag"'))
     with pytest.raises(InputError, match=r"dft.spin_orbit.*Cu"):
         plan(built_hop(spec, load_settings("quick")), settings(dft__spin_orbit=True))
-    with pytest.raises(InputError, match=r"dft.spin_orbit.*wind force alone"):
+    with pytest.raises(InputError, match=r"dft.spin_orbit.*wind force and heat of transport alone"):
         settings(dft__spin_orbit=True).without_spin_orbit()
 
 

@@ -22,6 +22,7 @@ from emforce.kinetics_plan import (
     KineticsHop,
     check_images,
     more_kpts,
+    more_words,
     shells_of,
     stationary_step,
     with_hessians,
@@ -81,7 +82,7 @@ def main() -> int:
         timed = {"at rest": first.rest, "displaced, from that density": first.nudged[0], "displaced, from scratch": scratch}
         counts = {"at rest": len(points), "displaced, from that density": sum(len(p.nudged) for p in points)}
         for mesh in more_kpts(item):
-            name = "x".join(map(str, mesh)) + " k-points"
+            name = "at rest" + more_words(mesh)
             timed[name], counts[name] = stationary_step(item, first.atoms, name, False, mesh), len(points)
         if settings.kinetics.plane_wave:
             wide = wide_steps(item, first.atoms, "initial")

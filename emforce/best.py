@@ -51,8 +51,6 @@ GROUPS: dict[Group, tuple[str, ...]] = {
     "kinetics": ("ea_sigma_eV", "barrier_sigma_eV"),
     "heat": (),
 }
-#: of `rank`, what comes before the fields that converge a row further
-_BEFORE = 5
 #: the uncertainty of a heat of transport is that at this temperature
 ROOM_K = 300.0
 #: where the named parts of an uncertainty are, for the groups whose parts are stored by name
@@ -72,8 +70,8 @@ def holds(row: Mapping[str, Any], group: Group) -> bool:
     return numbers or (group == "heat" and bool(row.get("q_of_temperature")))
 
 
-def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, bool, int, int, float, int]:
-    """The smaller, the better: see the rule above."""
+def rank(row: Mapping[str, Any], group: Group) -> tuple[tuple[int, bool, int, bool, int], int, float, int]:
+    """The smaller, the better: see the rule above. First what decides before the fields that converge a row further."""
     label = str(row["preset"])
     name, fields = preset_fields(label)
     order = PRESETS.index(name) if name in PRESETS else len(PRESETS)
@@ -81,17 +79,17 @@ def rank(row: Mapping[str, Any], group: Group) -> tuple[int, bool, int, bool, in
     no_value = group == "direct" and (row.get("z_direct") is None or refinement(any_basis, group) == OTHERWISE)
     if refinement(any_basis, group) == FURTHER:
         label = any_basis
-    sigmas = [float(row[name]) for name in GROUPS[group] if row.get(name) is not None] or _sigma_of_heat(row, group)
-    return (order, no_value, refinement(label, group), FUNCTIONAL in fields, _left_open(row, group),
-            -refined_fields(label, group), sigmas[0] if sigmas else math.inf, -int(row["id"]))
+    before = order, no_value, refinement(label, group), FUNCTIONAL in fields, _left_open(row, group)
+    return before, -refined_fields(label, group), _sigma(row, group), -int(row["id"])
 
 
-def _sigma_of_heat(row: Mapping[str, Any], group: Group) -> list[float]:
-    """The uncertainty of Q_el at the temperature next to ROOM_K at which it is served; empty for another group."""
-    table = (row.get("q_of_temperature") if group == "heat" else None) or {}
-    pairs = zip(table.get("temperature_K", ()), table.get("q_el_sigma_eV", ()), strict=False)
-    known = [(abs(T - ROOM_K), float(sigma)) for T, sigma in pairs if sigma is not None]
-    return [min(known)[1]] if known else []
+def _sigma(row: Mapping[str, Any], group: Group) -> float:
+    """The uncertainty that decides, of a heat of transport that of Q_el next to ROOM_K; infinite where none is stated."""
+    if group == "heat":
+        table = row.get("q_of_temperature") or {}
+        pairs = zip(table.get("temperature_K", ()), table.get("q_el_sigma_eV", ()), strict=False)
+        return min(((abs(T - ROOM_K), float(sigma)) for T, sigma in pairs if sigma is not None), default=(0.0, math.inf))[1]
+    return next((float(row[name]) for name in GROUPS[group] if row.get(name) is not None), math.inf)
 
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:
@@ -150,8 +148,8 @@ def _best(held: Sequence[Document], group: Group) -> Document:
     held = without_doubles(held) if group == "wind" else held
 
     def is_outdone(row: Document) -> bool:
-        own = rank(row, group)[:_BEFORE]
-        return any(outdone(str(row["preset"]), str(other["preset"])) and rank(other, group)[:_BEFORE] <= own for other in held)
+        own = rank(row, group)[0]
+        return any(outdone(str(row["preset"]), str(other["preset"])) and rank(other, group)[0] <= own for other in held)
 
     return min((row for row in held if not is_outdone(row)), key=lambda row: rank(row, group))
 

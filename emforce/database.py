@@ -20,7 +20,7 @@ from . import schema
 from .best import Hops, best_rows
 from .copies import fill
 from .errors import InputError, StoreError
-from .keys import BY_NAME, HOST_KEYS, KEYS, PHONON_KEYS, Key
+from .keys import BY_NAME, DETAILS, HOST_KEYS, KEYS, PHONON_KEYS, Key
 from .record import HOP_AVERAGE, Host, Record
 from .schema import IDENTITY, SCHEMA_VERSION
 from .schema import hosts as _hosts
@@ -133,7 +133,7 @@ class Database:
         details : also the keys of kind json (q_of_temperature always)
         standing : which of `STANDINGS` are wanted
         """
-        wanted_keys = [key for key in KEYS if key.stored and (details or key.kind != "json" or key.group == "heat")]
+        wanted_keys = [key for key in KEYS if key.stored and (details or key.name not in DETAILS)]
         columns = [_records.c[key.name] for key in wanted_keys]
         newest = _is_newest()
         query = sa.select(_records.c.id, _records.c.host_id, newest.label("newest"), *columns)

@@ -57,7 +57,7 @@ def heat(spec_paths: Sequence[Path], settings: Settings, where: Where) -> list[R
         items = [_input(load_spec(path), settings, rows) for path in spec_paths]
     store = Store(where.store)
     with Campaign(store, where.place) as campaign:
-        failed = campaign.compute([step for item in items for step in (*item.transport.needs.values(), item.transport)])
+        failed = campaign.compute([step for item in items for step in item.steps])
     found = [record for item in items for record in _made(item, store, failed)]
     with Database(where.database) as rows:
         for record in found:
@@ -67,7 +67,7 @@ def heat(spec_paths: Sequence[Path], settings: Settings, where: Where) -> list[R
 
 def _made(item: HeatInput, store: Store, failed: Mapping[str, str]) -> list[Record]:
     bulk = item.transport.needs["bulk"]
-    reason = next((failed[step.name] for step in (*item.transport.needs.values(), item.transport) if step.name in failed), None)
+    reason = next((failed[step.name] for step in item.steps if step.name in failed), None)
     if reason is not None:
         return failures(item, reason)
     first, second = store.find(bulk.kind, bulk.key), store.find(item.transport.kind, item.transport.key)

@@ -15,9 +15,8 @@ import numpy as np
 
 from emforce.physics.fermi import bands_and_velocities, surface_from_bands
 from emforce.physics.lcao import Bloch
-from emforce.physics.spin_orbit import SpinOrbit
 from emforce.settings import Heat
-from emforce.steps import Document, Step, document_atoms, load_matrices
+from emforce.steps import Document, Step, document_atoms, load_matrices, load_spinors
 from emforce.store import Finished, Store
 
 #: points along each axis over those of the step `bulk`, where that stays below DENSE; on Cu 40 points in place of 60 change
@@ -54,8 +53,7 @@ def transport(inputs: Document, needs: Mapping[str, Finished], folder: Path, log
     matrices: Bloch = scalar
     level, per_band = bulk["fermi_energy"], 2
     if "spin_orbit" in needs:
-        operator = needs["spin_orbit"].arrays("operator.npz")
-        matrices = SpinOrbit.along_z(scalar, operator["R"], operator["a"])
+        matrices = load_spinors(scalar, needs["spin_orbit"])
         level, per_band = needs["spin_orbit"].values["spinor"]["served"]["fermi_energy"], 1
     levels = level + np.array(inputs["energies"])
     narrow, wide = inputs["sigmas"]
@@ -64,8 +62,8 @@ def transport(inputs: Document, needs: Mapping[str, Finished], folder: Path, log
         k, weights = irreducible_mesh(atoms, mesh)
         energies, v = bands_and_velocities(matrices, k)
         for name, sigma in wanted.items():
-            each = len(weights) * weights * (per_band / 2)  # `surface_from_bands` counts two electrons a band
-            surfaces = [surface_from_bands(energies, v, at, sigma, scalar.volume, (mesh,) * 3, each) for at in levels]
+            surfaces = [surface_from_bands(energies, v, at, sigma, scalar.volume, (mesh,) * 3, len(weights) * weights, per_band)
+                        for at in levels]
             found[name] = {"mesh": mesh, "sigma": sigma, "n": [s.n_cubic for s in surfaces], "dos": [s.dos for s in surfaces]}
     return found
 

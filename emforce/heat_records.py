@@ -63,6 +63,11 @@ class HeatInput:
     kinetics: Document | None
     transport: Step
 
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What is to be run, in the order in which it is needed."""
+        return (*self.transport.needs.values(), self.transport)
+
 
 def failures(item: HeatInput, reason: str) -> list[Record]:
     """Rows that say why nothing could be computed."""

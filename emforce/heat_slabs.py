@@ -4,7 +4,7 @@ slabs of another thickness (`emforce.thickness`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,12 +13,11 @@ from .record import HOP_AVERAGE
 from .refinement import FURTHER, refinement
 from .settings import preset_fields, preset_label
 from .steps import Document
-from .thickness import other_layers, share
+from .thickness import SLAB, other_layers, share
 from .variations import UNRELAXED
 
 #: energies that a curve needs
 FEWEST = 3
-_SLAB = "structure.thick_layers"
 
 
 def other_slabs(row: Document, stored: Sequence[Document]) -> list[Document]:
@@ -39,7 +38,7 @@ def other_slabs(row: Document, stored: Sequence[Document]) -> list[Document]:
     found = _of_other_slabs(row, stored)
     if found:
         return found
-    lenders = [one for one in stored if _converged_further(one, row) and _alike(row, one)
+    lenders = [one for one in stored if _converged_further(one, row) and alike(row, one)
                and one["energies_eV"] == row["energies_eV"]]
     # the one that is nearest to the row, of several the newest
     for lender in sorted(lenders, key=lambda one: (-len(preset_fields(str(one["preset"]))[1]), -int(one["id"]))):
@@ -58,16 +57,16 @@ def _converged_further(row: Document, by: Document) -> bool:
     if name != its_name or not fields.items() < its_fields.items():
         return False
     more = {field: value for field, value in its_fields.items() if field not in fields}
-    return _SLAB not in more and refinement(preset_label(name, more), "wind") == FURTHER
+    return SLAB not in more and refinement(preset_label(name, more), "wind") == FURTHER
 
 
 def _of_other_slabs(row: Document, stored: Sequence[Document]) -> list[Document]:
     found: dict[int, Document] = {}
     for other in sorted(stored, key=lambda one: int(one["id"])):
         layers = other_layers(str(row["preset"]), str(other["preset"]))
-        if layers is None or not _alike(row, other) or len(other["k_of_energy_uohm_cm"] or ()) < FEWEST:
+        if layers is None or not alike(row, other) or len(other["k_of_energy_uohm_cm"] or ()) < FEWEST:
             continue
-        if row["site"] == HOP_AVERAGE and _points(row, stored) != _points(other, stored):
+        if row["site"] == HOP_AVERAGE and points_of(row, stored) != points_of(other, stored):
             continue
         own, its = layers
         found[its] = {"row": other["id"], "share": share(own, its),
@@ -75,21 +74,17 @@ def _of_other_slabs(row: Document, stored: Sequence[Document]) -> list[Document]
     return [found[layers] for layers in sorted(found)]
 
 
-def _alike(row: Mapping[str, object], other: Mapping[str, object]) -> bool:
-    same = all(row[name] == other[name] for name in ("site", "method", "basis"))
-    return same and hop_of(row) == hop_of(other) and other["status"] == "ok" and unrelaxed(row) == unrelaxed(other)
+def alike(row: Document, other: Document, same: Sequence[str] = ("site", "method", "basis")) -> bool:
+    """Whether another row is served, of the same hop, alike in the named keys, and both or neither of relaxed structures."""
+    unrelaxed = [one["provenance"].get("geometry") == UNRELAXED for one in (row, other)]
+    return (all(row[name] == other[name] for name in same) and hop_of(row) == hop_of(other) and other["status"] == "ok"
+            and unrelaxed[0] == unrelaxed[1])
 
 
-def unrelaxed(row: Mapping[str, object]) -> bool:
-    """Whether a row is of structures as built."""
-    origin = row["provenance"]
-    return isinstance(origin, Mapping) and origin.get("geometry") == UNRELAXED
-
-
-def _points(row: Mapping[str, object], stored: Sequence[Document]) -> set[float]:
+def points_of(row: Document, stored: Sequence[Document]) -> set[float]:
     """Fractions of the points of the hop with a row of the same preset and basis."""
     return {float(one["fraction"]) for one in stored if one["fraction"] is not None
             and one["k_wind_uohm_cm"] is not None and (one["preset"], one["basis"]) == (row["preset"], row["basis"])}
 
 
-__all__ = ["FEWEST", "other_slabs", "unrelaxed"]
+__all__ = ["FEWEST", "alike", "other_slabs", "points_of"]

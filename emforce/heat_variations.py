@@ -8,17 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .best import hop_of
 from .errors import InputError
-from .heat_slabs import FEWEST, unrelaxed
+from .heat_slabs import FEWEST, alike, points_of
 from .physics.lcao import Floats
 from .physics.wind import hop_average
-from .record import is_average
+from .record import HOP_AVERAGE
 from .steps import Document
 from .variations import PARTS
-
-#: parts of sigma(K) that rows with other settings measure
-MEASURED = tuple(sorted(set(PARTS.values())))
 
 
 def other_settings(row: Document, stored: Sequence[Document]) -> list[Document]:
@@ -34,7 +30,7 @@ def other_settings(row: Document, stored: Sequence[Document]) -> list[Document]:
     """
     found = []
     for part, entries in sorted((row["provenance"].get("varied") or {}).items()):
-        for entry in entries if part in MEASURED else ():
+        for entry in entries if part in PARTS.values() else ():
             first = _curve(row, entry.get("lent_by", row["preset"]), entry.get("points"), stored)
             second = _curve(row, entry["preset"], entry.get("points"), stored)
             if first is None or second is None:
@@ -50,19 +46,18 @@ def _curve(
     row: Document, preset: str, points: Sequence[float] | None, stored: Sequence[Document]
 ) -> tuple[list[int], Floats, Floats] | None:
     """Rows of a preset for the site of `row`, or for the points of an average over the hop, with energies and K there."""
-    alike = [one for one in stored if one["preset"] == preset and one["method"] == row["method"] and hop_of(one) == hop_of(row)
-             and one["status"] == "ok" and unrelaxed(one) == unrelaxed(row) and len(one["k_of_energy_uohm_cm"] or ()) >= FEWEST]
-    newest = sorted(alike, key=lambda one: int(one["id"]))
+    held = [one for one in stored if one["preset"] == preset and alike(row, one, ("method",))
+            and len(one["k_of_energy_uohm_cm"] or ()) >= FEWEST]
+    newest = sorted(held, key=lambda one: int(one["id"]))
     if points is None:
         same = [one for one in newest if one["site"] == row["site"]]
         return _of(same[-1:])
-    if not is_average(str(row["site"])) or row["provenance"].get("drift"):  # K(E) of the points is that along the hop
+    if row["site"] != HOP_AVERAGE:  # a drift: K(E) of the points is that along the hop
         return None
     at = {round(float(one["fraction"]), 6): one for one in newest if one["fraction"] is not None}
     if not set(points) <= at.keys():
         return None
-    own = [float(one["fraction"]) for one in stored if one["fraction"] is not None and one["preset"] == row["preset"]]
-    return _of([at[point] for point in points], symmetric=max(own) < 1 - 1e-6)
+    return _of([at[point] for point in points], symmetric=max(points_of(row, stored)) < 1 - 1e-6)
 
 
 def _of(rows: Sequence[Document], symmetric: bool | None = None) -> tuple[list[int], Floats, Floats] | None:
@@ -80,4 +75,4 @@ def _of(rows: Sequence[Document], symmetric: bool | None = None) -> tuple[list[i
         return None
 
 
-__all__ = ["MEASURED", "other_settings"]
+__all__ = ["other_settings"]

@@ -338,6 +338,9 @@ HOST_KEYS: tuple[Key, ...] = (
 )
 
 #: every key of a record by name
+#: stored keys that a query without details leaves out; those of the heat of transport are evaluated
+DETAILS = frozenset(key.name for key in KEYS if key.stored and key.kind == "json" and key.group != "heat")
+
 BY_NAME: dict[str, Key] = {key.name: key for key in KEYS}
 
 

@@ -30,7 +30,7 @@ from .evaluate import (
     rho_source,
 )
 from .expression import parse_expression
-from .keys import KEYS, key
+from .keys import DETAILS, key
 from .record import HOP_AVERAGE
 from .stored import Document
 from .tables import (
@@ -207,8 +207,7 @@ def _stored(database: Database, conditions: Sequence[Condition], asked: Question
 
 def _without_details(rows: Sequence[Document], asked: Question) -> list[Document]:
     """Joined rows without the keys of kind json where these are not asked for: which row is the best hangs on some of them."""
-    left_out = set() if asked.details else {key.name for key in KEYS if key.stored and key.kind == "json" and key.group != "heat"}
-    return [{name: value for name, value in row.items() if name not in left_out} for row in rows]
+    return [{name: value for name, value in row.items() if asked.details or name not in DETAILS} for row in rows]
 
 
 def _reported_notes(rows: Sequence[Document]) -> list[str]:

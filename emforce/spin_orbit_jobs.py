@@ -20,7 +20,7 @@ from emforce.physics.fermi import FermiSurface, band_energies, cubic_fermi_surfa
 from emforce.physics.hostcheck import joined_path
 from emforce.physics.lcao import Bloch, LCAOMatrices, real_space_odd
 from emforce.physics.spin_orbit import SpinOrbit, split_levels
-from emforce.steps import Document, Laps, Step, document_atoms, load_matrices
+from emforce.steps import Document, Laps, Step, document_atoms, load_matrices, load_spinors
 from emforce.store import Finished, Store, save_arrays
 
 #: share of the points along each axis that the second mesh has
@@ -84,8 +84,8 @@ def spin_orbit(inputs: Document, needs: Mapping[str, Finished], folder: Path, lo
 def fine(inputs: Document, needs: Mapping[str, Finished], folder: Path, log: Path, store: Store) -> Document:
     """Run the step `spin_orbit_fine`: sums "scalar" and "spinor" with both widths."""
     before = needs["bulk"].values
-    scalar, operator = load_matrices(needs["bulk"]), needs["spin_orbit"].arrays("operator.npz")
-    crystal = SpinOrbit.along_z(scalar, operator["R"], operator["a"])
+    scalar = load_matrices(needs["bulk"])
+    crystal = load_spinors(scalar, needs["spin_orbit"])
     n = max(before["mesh"], min(2 * round(0.5 * inputs["finer"] * before["mesh"]), inputs["dense"]))
     wanted = {"served": (n, inputs["sigma"]), "wider": (n, inputs["sigma_check"])}
     return {name: _sums(bands, inputs, before["electrons"], wanted, per_band)

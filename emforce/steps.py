@@ -16,6 +16,7 @@ from ase import Atoms
 
 from emforce.errors import InputError
 from emforce.physics.lcao import LCAOMatrices, opposite
+from emforce.physics.spin_orbit import SpinOrbit
 from emforce.store import Finished, Store, content_hash, save_arrays
 
 #: raise when a job gives other numbers for the same inputs
@@ -98,6 +99,12 @@ def load_matrices(step: Finished) -> LCAOMatrices:
             whole[turned] = whole[turned].swapaxes(1, 2)
             arrays[name] = whole
     return LCAOMatrices(**arrays)
+
+
+def load_spinors(scalar: LCAOMatrices, sums: Finished) -> SpinOrbit:
+    """The matrices of a bulk host with the operator that a finished step `spin_orbit` left."""
+    operator = sums.arrays("operator.npz")
+    return SpinOrbit.along_z(scalar, operator["R"], operator["a"])
 
 
 class Laps:

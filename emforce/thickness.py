@@ -16,6 +16,9 @@ from functools import lru_cache
 from .errors import InputError
 from .settings import Settings, settings_of
 
+#: the field of the layers of the embedding slabs
+SLAB = "structure.thick_layers"
+
 
 @lru_cache(maxsize=4096)
 def other_layers(label: str, other: str) -> tuple[int, int] | None:
@@ -37,4 +40,4 @@ def share(layers: int, other: int) -> float:
     return other / math.hypot(layers, other)
 
 
-__all__ = ["other_layers", "share"]
+__all__ = ["SLAB", "other_layers", "share"]

@@ -40,11 +40,11 @@ from emforce.errors import InputError
 from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
 from emforce.record import HOP_AVERAGE, Record, drift_direction, is_average, quadrature
-from emforce.refinement import BASIS, FUNCTIONAL, OTHERWISE, refinement
+from emforce.refinement import BASIS, COUPLING, FUNCTIONAL, OTHERWISE, refinement
 from emforce.settings import preset_fields, preset_label, settings_of
 from emforce.stored import none_for_nan
 from emforce.surface_states import SurfaceStates, find
-from emforce.thickness import other_layers, share
+from emforce.thickness import SLAB, other_layers, share
 
 #: field of the settings, and the part of sigma that a row with another value of it measures
 PARTS = {
@@ -54,7 +54,7 @@ PARTS = {
     "structure.primitive_size": "supercell",
     "structure.layers": "supercell",
     BASIS: "second_basis",
-    "dft.spin_orbit": "spin_orbit",
+    COUPLING: "spin_orbit",
 }
 #: parts of which both rows get the change, and not only the one without the overridden field
 MUTUAL = ("supercell", "second_basis")
@@ -62,7 +62,6 @@ MUTUAL = ("supercell", "second_basis")
 THICKNESS, LAYERS = "thickness", "layers"
 #: the part of an error in the energy of surface states, where it is more than what the error of E_F makes
 SURFACE, FERMI = "surface_states", "fermi_energy"
-_SLAB = "structure.thick_layers"
 UNRELAXED = "as built, not relaxed"
 #: the value, its sigma, and where the parts of it are
 _Quantity = tuple[str, str, tuple[str, ...]]
@@ -117,7 +116,7 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     for lender in latest.values():
         if _lends(lender, record):
             others = [other for other in latest.values() if _open_to(record, varied_field(lender.preset, other.preset))]
-            if preset_fields(lender.preset)[1].get(_SLAB) == preset_fields(record.preset)[1].get(_SLAB):
+            if preset_fields(lender.preset)[1].get(SLAB) == preset_fields(record.preset)[1].get(SLAB):
                 others += [other for other in latest.values() if other_layers(lender.preset, other.preset)]
             for part, entries in _measured(lender, others, same_hop).items():
                 own = {f"own_{name}": none_for_nan(getattr(lender, name)) for name, _, _ in _quantities(record)}

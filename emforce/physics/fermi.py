@@ -173,9 +173,13 @@ def surface_from_bands(
     volume: float,
     mesh: tuple[int, int, int],
     weights: Floats | None = None,
+    per_band: int = 2,
 ) -> FermiSurface:
-    """Sums over the Fermi surface at `level` from bands (nk, n) and velocities (3, nk, n); weights average to 1."""
-    weight = 2 / len(energies) * gaussian(energies - level, sigma)
+    """Sums over the Fermi surface at `level` from bands (nk, n) and velocities (3, nk, n); weights average to 1.
+
+    `per_band` : electrons that a band holds at each k, 2, or 1 for bands of spinors.
+    """
+    weight = per_band / len(energies) * gaussian(energies - level, sigma)
     if weights is not None:
         weight = weight * weights[:, None]
     speed = np.linalg.norm(v, axis=0)
@@ -222,7 +226,7 @@ def cubic_fermi_surfaces(
     found = []
     for sigma in sigmas:
         level = _weighted_fermi_energy(energies, weights, electrons * (2 / per_band), sigma)
-        surface = surface_from_bands(energies, v, level, sigma, matrices.volume, mesh, count * weights * (per_band / 2))
+        surface = surface_from_bands(energies, v, level, sigma, matrices.volume, mesh, count * weights, per_band)
         isotropic = np.eye(3) * surface.n_cubic
         average = np.full(3, surface.inverse_rho_lambda.mean())
         found.append(replace(surface, n_tensor=isotropic, inverse_rho_lambda=average))

@@ -452,7 +452,7 @@ def test_a_cancelled_job_is_replaced_and_its_step_runs_again(batch_system, tmp_p
         assert running.slots() == 1
         counter = tmp_path / "runs"
         future = running.client.submit(span, 2.0, str(counter), pure=False)
-        check_until(running, counter.exists)
+        check_until(running, lambda: counter.exists() and counter.read_text() == "x")  # the file is there before its letter
         (job,) = (tmp_path / "jobs").read_text().split()
         os.killpg(int(job), 15)
         check_until(running, future.done)

@@ -9,7 +9,7 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
        the direct valence a value, be it in another basis or in a smaller cell, comes before an interval. Another
        functional, which measures a part of sigma, comes last;
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
-       reason, as is that of an E_a of a vacancy without its formation energy;
+       reason, as is that of an E_a of a vacancy without its formation energy, and of its D0 without the formation entropy;
     4. among those, the one with more fields that converge it further (a larger cell with spin-orbit coupling before either), and
        of several with the same fields none that another outdoes in them (a slab of 12 layers where there is one of 16);
     5. of two rows of K along the hop whose presets differ in nothing that enters it the one with fewer overridden fields
@@ -93,7 +93,7 @@ def _sigma(row: Mapping[str, Any], group: Group) -> float:
 
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:
-    """Named parts of the uncertainty that were not estimated, and a formation energy that E_a lacks."""
+    """Named parts of the uncertainty that were not estimated, and a vacancy's formation energy and entropy that E_a and D0 lack."""
     if group == "heat":  # each part is a list over the temperatures
         every = row["provenance"].get("heat", {}).get("sigma_parts", {}).get("q_el_eV", {})
         return sum(all(part is None for part in parts) for parts in every.values())
@@ -102,7 +102,11 @@ def _left_open(row: Mapping[str, Any], group: Group) -> int:
     parts: Any = row
     for name in _PARTS[group]:
         parts = parts.get(name) or {}
-    return sum(part is None for part in parts.values()) + (group == "kinetics" and vacancy_alone(row))
+    open_parts = sum(part is None for part in parts.values())
+    if group != "kinetics" or row["defect"] != "vacancy" or row["d0_m2_s"] is None:
+        return open_parts
+    without_entropy = "formation_entropy" not in (row.get("kinetics_details") or {})
+    return open_parts + (2 if vacancy_alone(row) else int(without_entropy))
 
 
 def hop_of(row: Mapping[str, Any]) -> tuple[str, ...]:

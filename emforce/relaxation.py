@@ -14,16 +14,19 @@ from emforce import provenance
 from emforce.basis import basis_name
 from emforce.campaign import Campaign, Placement
 from emforce.errors import ConvergenceError, EmforceError, InputError
-from emforce.hop import Hop, Image, nearness
+from emforce.hop import FloatArray, Hop, Image, nearness
 from emforce.jobs import Step, atoms_document
 from emforce.materials import material
 from emforce.plan import dft_document, host_grid, setups, title_of
 from emforce.relaxed import (
     Relaxation,
+    Source,
     apply_relaxed,
+    carried_over,
     follow_host,
     image_key,
     read_relaxed,
+    relaxed_smaller,
     with_positions,
     write_relaxed,
 )
@@ -49,7 +52,8 @@ def relax_hops(
 ) -> list[Path]:
     """Relax host and images of every specification; returns the folders written.
 
-    The images start from the relaxed host. At s = 0 and 1 the mover is free; elsewhere it stays in the plane through its
+    The images start from the relaxed host, with the displacements of a smaller cell's relaxed structures where there are some
+    beside the folder (`at_start`). At s = 0 and 1 the mover is free; elsewhere it stays in the plane through its
     position normal to the hop vector, which at the saddle of a symmetric hop is no constraint at all.
 
     Parameters
@@ -76,7 +80,8 @@ def relax_hops(
         for hop in hops:
             plan = kept.get(hop.spec.name)
             if plan is None:
-                hop = follow_host(hop, np.array(_find(disk, hosts[hop.spec.name]).values["positions"]))
+                host = np.array(_find(disk, hosts[hop.spec.name]).values["positions"])
+                hop = at_start(hop, host, relaxed_smaller(hop, folders[hop.spec.name], settings.dft.functional))
                 plan = _Plan(hop, tuple(image.fraction for image in hop.images), tuple(free_atoms(hop)), None)
             plans[hop.spec.name] = plan
         images = {name: {f: _image_step(plan, plan.hop.image(f), settings, force_tolerance_eV_per_A) for f in plan.wanted}
@@ -133,6 +138,28 @@ def _at_hand(hop: Hop, folder: Path, settings: Settings, tolerance: float) -> _P
     free = found.relaxed_atoms.get(image_key(known[0].fraction), ()) or tuple(free_atoms(hop))
     wanted = tuple(image.fraction for image in hop.images if image_key(image.fraction) not in structures)
     return _Plan(whole, wanted, tuple(free), found)
+
+
+def at_start(hop: Hop, host_unit: FloatArray, smaller: Source | None) -> Hop:
+    """The hop as its relaxation begins: on its relaxed host, displaced from it as the structures of a smaller cell from theirs.
+
+    Parameters
+    ----------
+    hop : as built
+    host_unit : (atoms, 3) relaxed positions of the host cell, Angstrom
+    smaller : by `relaxed_smaller`; where there is none, or it does not fit (other images), the atoms stay as the host has them
+    """
+    started = follow_host(hop, host_unit)
+    if smaller is None:
+        return started
+    try:
+        carried = carried_over(hop, smaller.folder)
+    except InputError:
+        return started
+    undisturbed = follow_host(hop, carried.host_unit.positions)
+    return with_positions(started, images={
+        image.fraction: image.atoms.positions + carried.image(image.fraction).atoms.positions
+        - undisturbed.image(image.fraction).atoms.positions for image in started.images})
 
 
 def between_neighbours(hop: Hop, known: Hop) -> Hop:

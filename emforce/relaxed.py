@@ -217,11 +217,21 @@ def relaxed_source(hop: Hop, folder: Path | None, functional: str) -> Source | N
         return Source(folder, float(relaxation.fmax_eV_per_A), carried or relaxation.size != hop.repeat)
     if hop.spec.kind == "files":  # they are the geometry
         return None
+    return _of_cells_beside(hop, folder, functional)
+
+
+def relaxed_smaller(hop: Hop, folder: Path, functional: str) -> Source | None:
+    """The relaxed structures of a smaller cell beside `folder`, to start a relaxation from; as `relaxed_source` chooses."""
+    return None if hop.spec.kind == "files" else _of_cells_beside(hop, folder, functional, smaller=True)
+
+
+def _of_cells_beside(hop: Hop, folder: Path, functional: str, smaller: bool = False) -> Source | None:
     layers = len(set(np.round(hop.host_unit.positions[:, 2], 3))) if not hop.host_unit.pbc[2] else 0
     found = []
     for index in sorted(folder.parent.glob("*/relaxed.json")):
         _, relaxation = read_relaxed(index.parent)
-        if relaxation.layers == layers and all(np.array(relaxation.size) <= hop.repeat):
+        same_size = tuple(relaxation.size) == tuple(hop.repeat)
+        if relaxation.layers == layers and all(np.array(relaxation.size) <= hop.repeat) and not (smaller and same_size):
             source = Source(index.parent, float(relaxation.fmax_eV_per_A), True)
             found.append(((relaxation.functional == functional, int(np.prod(relaxation.size))), source))
     return max(found, key=lambda entry: entry[0])[1] if found else None
@@ -237,7 +247,7 @@ def carried_over(hop: Hop, directory: str | Path) -> Hop:
 
     Layers and images have to be the same; displacements are scaled with the lattice constant. Every atom moves as its site in the
     relaxed host, and those that were free around the mover by what they went beyond it, found again by their places as built from
-    the mover. Atoms that only the larger cell has stay as the host has them: what they would still do is not in the residual
+    the mover or the end of its hop that is nearest. Atoms that only the larger cell has stay as the host has them: what they would still do is not in the residual
     force of the folder.
 
     Raises
@@ -257,9 +267,13 @@ def carried_over(hop: Hop, directory: str | Path) -> Hop:
         before = small.image(image.fraction)
         gone = _between(before.atoms, structures[key].positions)
         moved = image.atoms.positions.copy()
+        along = np.array([0.0, -image.fraction, 1.0 - image.fraction])[:, None]  # the mover, and both ends of its hop
         for atom in np.flatnonzero(np.linalg.norm(gone, axis=1) > WRITTEN):
-            away, _ = find_mic(before.atoms.positions[atom] - before.mover_position, before.atoms.cell, before.atoms.pbc)
-            there = image.mover_position + scale * away
+            # in a cell of two lattice constants an atom beside one end is as far from the other to the left as to the right
+            places = before.mover_position + along * small.hop_vector
+            away, far = find_mic(before.atoms.positions[atom] - places, before.atoms.cell, before.atoms.pbc)
+            near = int(np.argmin(np.round(far, 3)))
+            there = image.mover_position + along[near] * large.hop_vector + scale * away[near]
             _, apart = find_mic(image.atoms.positions - there, image.atoms.cell, image.atoms.pbc)
             same = int(apart.argmin())
             if apart[same] > SAME_PLACE:

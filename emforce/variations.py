@@ -13,7 +13,8 @@ difference D (`emforce.thickness`), as far as it is more than `layers`, the same
 sqrt(D^2 L'^2/(L^2 + L'^2) - layers^2). Together they are the larger of the two.
 
 Rows of kinetics get parts of these kinds in the same way: of barrier, attempt frequency, formation energy, E_a and D0. Sigma of
-the last two, which are made of the others, has the part `numerical`, all of it that is not from other rows, beside them.
+the last two, which are made of the others, has the part `numerical`, all of it that is not from other rows, beside them. Their
+parts `cell` and `layers`, null for want of another row, give way to `supercell` where a row varies them.
 
 Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over the
 points that both have are compared; so is a drift with rows that have the points but no drift of their own.
@@ -56,8 +57,12 @@ PARTS = {
     BASIS: "second_basis",
     COUPLING: "spin_orbit",
 }
+#: what a row of kinetics states as not varied (null) and such a field varies: a null that goes once there is such a row
+ANSWERS = {"structure.slab_size": "cell", "structure.bulk_size": "cell", "structure.primitive_size": "cell", "structure.layers": "layers"}
+#: the part of another cell
+SUPERCELL = "supercell"
 #: parts of which both rows get the change, and not only the one without the overridden field
-MUTUAL = ("supercell", "second_basis")
+MUTUAL = (SUPERCELL, "second_basis")
 #: the part that slabs of another thickness measure, and the one that a row has of its own two slabs
 THICKNESS, LAYERS = "thickness", "layers"
 #: the part of an error in the energy of surface states, where it is more than what the error of E_F makes
@@ -77,6 +82,8 @@ _OF_KINETICS: tuple[_Quantity, ...] = (
     ("ea_eV", "ea_sigma_eV", (_DETAILS, "ea_sigma_parts_eV")),
     ("d0_m2_s", "d0_sigma_m2_s", (_DETAILS, "d0_sigma_parts_m2_s")),
 )
+#: where the parts `cell` and `layers` are
+_WITH_NULLS = ((_DETAILS, "barrier_sigma_parts_eV"), (_DETAILS, "nu0_sigma_parts_THz"))
 #: part of a sigma whose own parts are not stored by name: all of it that is not from other rows
 NUMERICAL = "numerical"
 #: what two rows must both have, or both lack, for the difference of a quantity to be one of the same thing
@@ -138,7 +145,10 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
             if part in largest:
                 known = none_for_nan(kept.get(of_the_row, 0.0)) or 0.0
                 largest[part] = math.sqrt(max(largest[part] ** 2 - known ** 2, 0.0))
-        parts = {**kept, **largest}
+        parts = kept | largest
+        if place in _WITH_NULLS and SUPERCELL in largest:
+            varied = {varied_field(entry.get("lent_by", record.preset), entry["preset"]) for entry in found[SUPERCELL]}
+            parts = {part: size for part, size in parts.items() if part not in {ANSWERS[field] for field in varied if field}}
         changed[sigma] = quadrature(parts)
         if place[0] != _DETAILS:
             changed[place[0]] = parts
@@ -183,6 +193,8 @@ def _own_parts(record: Record, sigma: str, place: tuple[str, ...]) -> dict[str, 
     if not parts and place[0] == _DETAILS:
         return {NUMERICAL: getattr(record, sigma)}
     others = (*PARTS.values(), THICKNESS, SURFACE)
+    if place in _WITH_NULLS and SUPERCELL in parts:
+        parts = dict.fromkeys(ANSWERS.values()) | dict(parts)
     return {k: math.nan if v is None else float(v) for k, v in parts.items() if k not in others}
 
 

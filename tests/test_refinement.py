@@ -224,3 +224,18 @@ def test_an_activation_energy_with_the_formation_energy_is_served_though_its_sig
                              formation_energy_sigma_eV=0.2, ea_eV=1.5, ea_sigma_eV=0.22))
         (best,) = best_rows(database.rows([]))
     assert (best["ea_eV"], best["formation_energy_eV"]) == (1.5, 0.9)
+
+
+def test_a_prefactor_with_the_formation_entropy_is_served_though_its_sigma_is_larger(tmp_path):
+    """D0 of self-diffusion has exp(S_f/k_B), a factor of 14 in Cu, and no sigma says that it was left out."""
+    known = {"formation_energy_eV": 0.9, "formation_energy_sigma_eV": 0.2, "ea_eV": 1.5}
+    with Database(tmp_path / "a.db", create=True) as database:
+        without = vacancy("quick (kinetics.shells=0, structure.bulk_size=(3, 2, 2))", ea_sigma_eV=0.2, **known)
+        database.add(without)
+        details = {**without.kinetics_details, "formation_entropy": {"value_kB": 2.7}}
+        database.add(vacancy("quick (kinetics.formation_entropy=True, kinetics.shells=0)", ea_sigma_eV=0.3,
+                             **known | {"d0_m2_s": 3e-6, "kinetics_details": details}))
+        database.add(vacancy("quick (kinetics.shells=0)", ea_eV=0.6, ea_sigma_eV=0.1,
+                             kinetics_details=details))
+        (best,) = best_rows(database.rows([]))
+    assert (best["ea_eV"], best["d0_m2_s"]) == (1.5, 3e-6)

@@ -13,8 +13,8 @@ from emforce.dft import shared_symmetry
 from emforce.errors import InputError
 from emforce.ground_state_jobs import _marked
 from emforce.hop import Hop
-from emforce.relaxation import _at_hand, _image_step, _Plan, between_neighbours, free_atoms
-from emforce.relaxed import Relaxation, follow_host, image_key, with_positions, write_relaxed
+from emforce.relaxation import _at_hand, _image_step, _Plan, at_start, between_neighbours, free_atoms
+from emforce.relaxed import Relaxation, follow_host, image_key, relaxed_smaller, with_positions, write_relaxed
 from emforce.settings import load_settings
 from emforce.structure import build_hop, load_spec
 from emforce.workflow import built_hop
@@ -71,6 +71,35 @@ def test_symmetry_of_a_relaxation_keeps_what_may_move(name: str) -> None:
                 assert np.allclose(directions[b], turn @ directions[a] @ turn.T, atol=1e-6)
             operations += 1
     assert operations >= len(hop.images)
+
+
+@pytest.mark.parametrize("name, size, folder", [
+    ("cu-vacancy", {"structure.bulk_size": (3, 2, 2)}, "2x2x2"),
+    ("w110-adatom", {"structure.slab_size": (4, 3, 1)}, "3x3x1-4l"),
+])
+def test_a_larger_cell_starts_from_the_displacements_of_a_smaller_one(name: str, size: dict[str, object], folder: str) -> None:
+    """Those around the mover; the other atoms stay as the host has them, and the relaxation keeps its symmetry."""
+    settings = load_settings("quick", {"structure.relaxed": "", **size})
+    large, small = built_hop(Path("structures") / f"{name}.toml", settings), _hop(name)
+    source = relaxed_smaller(large, Path("structures/relaxed") / name / "larger", "PBE")
+    assert source is not None and source.folder.name == folder
+    host = large.host_unit.positions
+    started = at_start(large, host, source)
+    assert np.array_equal(started.host_unit.positions, host)
+    for image in at_start(large, host, None).images:
+        assert np.array_equal(image.atoms.positions, large.image(image.fraction).atoms.positions)
+    free = free_atoms(large)
+    for image in started.images:
+        gone = image.atoms.positions - large.image(image.fraction).atoms.positions
+        far = np.linalg.norm(gone, axis=1)
+        assert far[free].max() > 0.02 and np.delete(far, free).max() < 1e-6
+        assert abs(gone[image.mover] @ large.hop_vector) < 1e-4 or image.fraction == 0.0
+        inputs = _image_step(_plan(large), large.image(image.fraction), settings, 0.05).inputs
+        marks, grid = np.array(inputs["directions"]), tuple(inputs["grid"])
+        counts = [len(shared_symmetry([atoms, _marked(atoms, marks)], grid).get("rotations", [0]))
+                  for atoms in (image.atoms.copy(), large.image(image.fraction).atoms.copy())]
+        assert counts[0] == counts[1]
+    assert relaxed_smaller(small, Path("structures/relaxed") / name / folder, "PBE") is None
 
 
 def test_a_vacancy_alone_has_more_symmetry_than_its_relaxation() -> None:

@@ -341,6 +341,22 @@ def test_another_functional_is_a_part_of_barrier_formation_energy_and_their_sum(
                      "ea_eV": pytest.approx(1.07), "d0_m2_s": 2e-7}
 
 
+@pytest.mark.parametrize(("field", "left"), [("structure.bulk_size=(3, 2, 2)", "layers"), ("structure.layers=6", "cell")])
+def test_another_cell_answers_the_null_of_a_barrier_and_no_other(field: str, left: str) -> None:
+    parts = {"basis": 0.03, "k_points": 0.04, "cell": None, "layers": None}
+    own, larger = kinetics("quick", 0.66, 0.37), kinetics(f"quick ({field})", 0.68, 0.35)
+    own = replace(own, kinetics_details={**own.kinetics_details, "barrier_sigma_parts_eV": parts})
+    found = with_variations(own, [own, larger])
+    assert found.kinetics_details["barrier_sigma_parts_eV"] == pytest.approx(
+        {"basis": 0.03, "k_points": 0.04, "supercell": 0.02, left: None})
+    lent = with_variations(replace(own, preset="quick (kinetics.k_points_check=True)"), [own, larger])
+    assert lent.kinetics_details["barrier_sigma_parts_eV"] == found.kinetics_details["barrier_sigma_parts_eV"]
+    assert found.barrier_sigma_eV == pytest.approx(math.hypot(0.05, 0.02))
+    assert found.ea_sigma_eV == own.ea_sigma_eV  # 0.02 more and 0.02 less
+    assert with_variations(found, [larger]).kinetics_details == found.kinetics_details
+    assert with_variations(found, [found]).kinetics_details["barrier_sigma_parts_eV"] == parts
+
+
 def test_activation_energies_of_different_things_are_not_compared() -> None:
     """E_a of a vacancy that is there already against that of self-diffusion; D0 with and without the formation entropy."""
     alone, whole = kinetics("quick", 0.66), kinetics(LDA, 0.60, 0.47)

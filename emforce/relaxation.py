@@ -80,8 +80,8 @@ def relax_hops(
         for hop in hops:
             plan = kept.get(hop.spec.name)
             if plan is None:
-                host = np.array(_find(disk, hosts[hop.spec.name]).values["positions"])
-                hop = at_start(hop, host, relaxed_smaller(hop, folders[hop.spec.name], settings.dft.functional))
+                unit = np.array(_find(disk, hosts[hop.spec.name]).values["positions"])
+                hop = at_start(hop, unit, relaxed_smaller(hop, folders[hop.spec.name], settings.dft.functional))
                 plan = _Plan(hop, tuple(image.fraction for image in hop.images), tuple(free_atoms(hop)), None)
             plans[hop.spec.name] = plan
         images = {name: {f: _image_step(plan, plan.hop.image(f), settings, force_tolerance_eV_per_A) for f in plan.wanted}

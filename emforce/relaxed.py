@@ -247,8 +247,8 @@ def carried_over(hop: Hop, directory: str | Path) -> Hop:
 
     Layers and images have to be the same; displacements are scaled with the lattice constant. Every atom moves as its site in the
     relaxed host, and those that were free around the mover by what they went beyond it, found again by their places as built from
-    the mover or the end of its hop that is nearest. Atoms that only the larger cell has stay as the host has them: what they would still do is not in the residual
-    force of the folder.
+    the mover or the end of its hop that is nearest. Atoms that only the larger cell has stay as the host has them: what they
+    would still do is not in the residual force of the folder.
 
     Raises
     ------

@@ -58,7 +58,8 @@ PARTS = {
     COUPLING: "spin_orbit",
 }
 #: what a row of kinetics states as not varied (null) and such a field varies: a null that goes once there is such a row
-ANSWERS = {"structure.slab_size": "cell", "structure.bulk_size": "cell", "structure.primitive_size": "cell", "structure.layers": "layers"}
+ANSWERS = {"structure.slab_size": "cell", "structure.bulk_size": "cell", "structure.primitive_size": "cell",
+           "structure.layers": "layers"}
 #: the part of another cell
 SUPERCELL = "supercell"
 #: parts of which both rows get the change, and not only the one without the overridden field

@@ -93,7 +93,7 @@ def _sigma(row: Mapping[str, Any], group: Group) -> float:
 
 
 def _left_open(row: Mapping[str, Any], group: Group) -> int:
-    """Named parts of the uncertainty that were not estimated, a formation energy that E_a of a vacancy lacks, an entropy that D0 does."""
+    """Named parts of sigma that were not estimated, and, of a vacancy, a formation energy that E_a or entropy that D0 lacks."""
     if group == "heat":  # each part is a list over the temperatures
         every = row["provenance"].get("heat", {}).get("sigma_parts", {}).get("q_el_eV", {})
         return sum(all(part is None for part in parts) for parts in every.values())

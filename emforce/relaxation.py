@@ -149,17 +149,12 @@ def at_start(hop: Hop, host_unit: FloatArray, smaller: Source | None) -> Hop:
     host_unit : (atoms, 3) relaxed positions of the host cell, Angstrom
     smaller : by `relaxed_smaller`; where there is none, or it does not fit (other images), the atoms stay as the host has them
     """
-    started = follow_host(hop, host_unit)
-    if smaller is None:
-        return started
-    try:
-        carried = carried_over(hop, smaller.folder)
-    except InputError:
-        return started
-    undisturbed = follow_host(hop, carried.host_unit.positions)
-    return with_positions(started, images={
-        image.fraction: image.atoms.positions + carried.image(image.fraction).atoms.positions
-        - undisturbed.image(image.fraction).atoms.positions for image in started.images})
+    if smaller is not None:
+        try:
+            return carried_over(hop, smaller.folder, host_unit)
+        except InputError:
+            pass
+    return follow_host(hop, host_unit)
 
 
 def between_neighbours(hop: Hop, known: Hop) -> Hop:

@@ -215,17 +215,17 @@ def relaxed_source(hop: Hop, folder: Path | None, functional: str) -> Source | N
         structures, relaxation = read_relaxed(folder)
         carried = not np.allclose(structures["host"].cell.array, hop.host_unit.cell.array, atol=CELL_TOLERANCE)
         return Source(folder, float(relaxation.fmax_eV_per_A), carried or relaxation.size != hop.repeat)
-    if hop.spec.kind == "files":  # they are the geometry
-        return None
     return _of_cells_beside(hop, folder, functional)
 
 
 def relaxed_smaller(hop: Hop, folder: Path, functional: str) -> Source | None:
     """The relaxed structures of a smaller cell beside `folder`, to start a relaxation from; as `relaxed_source` chooses."""
-    return None if hop.spec.kind == "files" else _of_cells_beside(hop, folder, functional, smaller=True)
+    return _of_cells_beside(hop, folder, functional, smaller=True)
 
 
 def _of_cells_beside(hop: Hop, folder: Path, functional: str, smaller: bool = False) -> Source | None:
+    if hop.spec.kind == "files":  # they are the geometry
+        return None
     layers = len(set(np.round(hop.host_unit.positions[:, 2], 3))) if not hop.host_unit.pbc[2] else 0
     found = []
     for index in sorted(folder.parent.glob("*/relaxed.json")):
@@ -242,13 +242,17 @@ def take_over(hop: Hop, source: Source) -> Hop:
     return (carried_over if source.carried else apply_relaxed)(hop, source.folder)
 
 
-def carried_over(hop: Hop, directory: str | Path) -> Hop:
+def carried_over(hop: Hop, directory: str | Path, host_unit: FloatArray | None = None) -> Hop:
     """The hop with the displacements of structures that were relaxed in another cell: another size, vacuum or lattice constant.
 
     Layers and images have to be the same; displacements are scaled with the lattice constant. Every atom moves as its site in the
     relaxed host, and those that were free around the mover by what they went beyond it, found again by their places as built from
     the mover or the end of its hop that is nearest. Atoms that only the larger cell has stay as the host has them: what they
     would still do is not in the residual force of the folder.
+
+    Parameters
+    ----------
+    host_unit : (atoms, 3) relaxed positions of the host cell to put them on, Angstrom; None: those of the folder, scaled
 
     Raises
     ------
@@ -257,8 +261,9 @@ def carried_over(hop: Hop, directory: str | Path) -> Hop:
     structures, relaxation = read_relaxed(directory)
     small = _as_it_was_built(hop, structures, relaxation, Path(directory))
     scale = float(np.linalg.norm(hop.host_unit.cell[0]) / np.linalg.norm(small.host_unit.cell[0]))
-    unit = hop.host_unit.positions + scale * _between(small.host_unit, structures["host"].positions)
-    large, small = follow_host(hop, unit), follow_host(small, structures["host"].positions)
+    if host_unit is None:
+        host_unit = hop.host_unit.positions + scale * _between(small.host_unit, structures["host"].positions)
+    large, small = follow_host(hop, host_unit), follow_host(small, structures["host"].positions)
     positions = {}
     for image in large.images:
         key = image_key(image.fraction)

@@ -47,21 +47,18 @@ from emforce.stored import none_for_nan
 from emforce.surface_states import SurfaceStates, find
 from emforce.thickness import SLAB, other_layers, share
 
+#: the part of another cell
+SUPERCELL = "supercell"
+#: the fields of the cell, and what a row of kinetics states as not varied (null): a null that goes once a row varies the field
+ANSWERS = {"structure.slab_size": "cell", "structure.bulk_size": "cell", "structure.primitive_size": "cell",
+           "structure.layers": "layers"}
 #: field of the settings, and the part of sigma that a row with another value of it measures
 PARTS = {
     FUNCTIONAL: "functional",
-    "structure.slab_size": "supercell",
-    "structure.bulk_size": "supercell",
-    "structure.primitive_size": "supercell",
-    "structure.layers": "supercell",
+    **dict.fromkeys(ANSWERS, SUPERCELL),
     BASIS: "second_basis",
     COUPLING: "spin_orbit",
 }
-#: what a row of kinetics states as not varied (null) and such a field varies: a null that goes once there is such a row
-ANSWERS = {"structure.slab_size": "cell", "structure.bulk_size": "cell", "structure.primitive_size": "cell",
-           "structure.layers": "layers"}
-#: the part of another cell
-SUPERCELL = "supercell"
 #: parts of which both rows get the change, and not only the one without the overridden field
 MUTUAL = (SUPERCELL, "second_basis")
 #: the part that slabs of another thickness measure, and the one that a row has of its own two slabs

@@ -144,9 +144,11 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
                 known = none_for_nan(kept.get(of_the_row, 0.0)) or 0.0
                 largest[part] = math.sqrt(max(largest[part] ** 2 - known ** 2, 0.0))
         parts = kept | largest
+        if not parts and not _stored_parts(record, place):
+            continue  # a sigma without parts, and nothing to add to it
         if place in _WITH_NULLS and SUPERCELL in largest:
-            varied = {varied_field(entry.get("lent_by", record.preset), entry["preset"]) for entry in found[SUPERCELL]}
-            parts = {part: size for part, size in parts.items() if part not in {ANSWERS[field] for field in varied if field}}
+            answered = _answered(record, found[SUPERCELL])
+            parts = {part: size for part, size in parts.items() if part not in answered}
         changed[sigma] = quadrature(parts)
         if place[0] != _DETAILS:
             changed[place[0]] = parts
@@ -159,7 +161,17 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     if found:
         origin["varied"] = {part: sorted(entries, key=lambda e: (str(e["preset"]), str(e.get("lent_by", ""))))
                             for part, entries in sorted(found.items())}
-    return replace(record, **changed, provenance=origin) if origin != record.provenance else record
+    changed["provenance"] = origin
+    return record if all(_alike(getattr(record, name), value) for name, value in changed.items()) else replace(record, **changed)
+
+
+def _alike(stored: Any, found: Any) -> bool:
+    """Whether two values of a record are the same, as far as rounding goes."""
+    if isinstance(stored, Mapping) and isinstance(found, Mapping):
+        return stored.keys() == found.keys() and all(_alike(stored[name], found[name]) for name in stored)
+    if isinstance(stored, float) and isinstance(found, float):
+        return math.isclose(stored, found, rel_tol=1e-12) or (math.isnan(stored) and math.isnan(found))
+    return bool(stored == found)
 
 
 def _quantities(record: Record) -> tuple[_Quantity, ...]:
@@ -192,8 +204,14 @@ def _own_parts(record: Record, sigma: str, place: tuple[str, ...]) -> dict[str, 
         return {NUMERICAL: getattr(record, sigma)}
     others = (*PARTS.values(), THICKNESS, SURFACE)
     if place in _WITH_NULLS and SUPERCELL in parts:
-        parts = dict.fromkeys(ANSWERS.values()) | dict(parts)
+        parts = dict.fromkeys(_answered(record, record.provenance["varied"][SUPERCELL])) | dict(parts)
     return {k: math.nan if v is None else float(v) for k, v in parts.items() if k not in others}
+
+
+def _answered(record: Record, entries: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The parts, null otherwise, that rows of other cells have measured; `entries` as in `provenance["varied"]`."""
+    varied = (varied_field(entry.get("lent_by", record.preset), entry["preset"]) for entry in entries)
+    return {ANSWERS[field] for field in varied if field}
 
 
 def _stored_parts(record: Record, place: tuple[str, ...]) -> Mapping[str, Any]:

@@ -355,6 +355,12 @@ def test_another_cell_answers_the_null_of_a_barrier_and_no_other(field: str, lef
     assert found.ea_sigma_eV == own.ea_sigma_eV  # 0.02 more and 0.02 less
     assert with_variations(found, [larger]).kinetics_details == found.kinetics_details
     assert with_variations(found, [found]).kinetics_details["barrier_sigma_parts_eV"] == parts
+    # a row whose provenance names the other one already, and whose sigma is that of before
+    stale = replace(found, kinetics_details=own.kinetics_details, barrier_sigma_eV=own.barrier_sigma_eV)
+    mended = with_variations(stale, [own, larger])
+    assert mended.kinetics_details["barrier_sigma_parts_eV"] == found.kinetics_details["barrier_sigma_parts_eV"]
+    assert mended.barrier_sigma_eV == found.barrier_sigma_eV
+    assert with_variations(found, [own, larger]) is found
 
 
 def test_activation_energies_of_different_things_are_not_compared() -> None:

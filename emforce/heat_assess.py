@@ -13,8 +13,9 @@ The uncertainty is the quadrature of named parts, each the change of the result 
     wind_force        that sigma(K) added to K(eps): no change without field, a change of Z* without current
     layers            the differences of K(eps) from K(0) between slabs of another thickness, times the share of the change that
                       is the row's own (`emforce.heat_slabs`; largest change); nan where there is no such slab, none in bulk
-    functional, supercell, second_basis, spin_orbit    the difference of K(eps) of a row of the same hop with another one of these
-                      (`emforce.heat_variations`; largest change), where there is such a row; sigma(K) above is without them then
+    functional, supercell, second_basis, spin_orbit, self_consistency    the difference of K(eps) of a row of the same hop with
+                      another one of these (`emforce.heat_variations`; largest change), where there is such a row; sigma(K) above
+                      is without them then
     direct            sigma of Z_direct; where that is an interval, half of it
     resistivity       sigma of rho where its source gives one
     host_basis        S times the error of the host against plane waves

@@ -38,6 +38,8 @@ BASIS = "dft.recipe"
 FUNCTIONAL = "dft.functional"
 #: the field that asks for spin-orbit coupling
 COUPLING = "dft.spin_orbit"
+#: the field that says when a density counts as self-consistent
+TOLERANCE = "dft.density_tolerance"
 #: sections of the settings that do not enter a group of values
 _ELSEWHERE: Mapping[Group, tuple[str, ...]] = {
     "wind": ("direct", "heat", "kinetics", "phonons"),
@@ -118,5 +120,5 @@ def _step(field: str, shipped: Any, value: Any) -> int:
     return 1 if all(FINER[field] * (b - a) >= 0 for a, b in pairs) else -1
 
 
-__all__ = ["AS_SHIPPED", "BASIS", "COUPLING", "EXTENT", "FINER", "FUNCTIONAL", "FURTHER", "OTHERWISE", "along_the_hop",
-           "outdone", "refined_fields", "refinement"]
+__all__ = ["AS_SHIPPED", "BASIS", "COUPLING", "EXTENT", "FINER", "FUNCTIONAL", "FURTHER", "OTHERWISE", "TOLERANCE",
+           "along_the_hop", "outdone", "refined_fields", "refinement"]

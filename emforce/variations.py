@@ -1,4 +1,4 @@
-"""Parts of an uncertainty that come from the same hop computed with other settings: functional, supercell, basis.
+"""Parts of an uncertainty that come from the same hop computed with other settings: functional, supercell, basis and others.
 
     emforce run structures/w110-adatom.toml --set dft.functional=LDA
 
@@ -41,7 +41,7 @@ from emforce.errors import InputError
 from emforce.keys import BY_NAME
 from emforce.physics.wind import hop_average
 from emforce.record import HOP_AVERAGE, Record, drift_direction, is_average, quadrature
-from emforce.refinement import BASIS, COUPLING, FUNCTIONAL, OTHERWISE, refinement
+from emforce.refinement import BASIS, COUPLING, FUNCTIONAL, OTHERWISE, TOLERANCE, refinement
 from emforce.settings import preset_fields, preset_label, settings_of
 from emforce.stored import none_for_nan
 from emforce.surface_states import SurfaceStates, find
@@ -58,6 +58,7 @@ PARTS = {
     **dict.fromkeys(ANSWERS, SUPERCELL),
     BASIS: "second_basis",
     COUPLING: "spin_orbit",
+    TOLERANCE: "self_consistency",
 }
 #: parts of which both rows get the change, and not only the one without the overridden field
 MUTUAL = (SUPERCELL, "second_basis")
@@ -313,6 +314,8 @@ def _measured_field(record: Record, other: Record) -> str | None:
     """The field that measures a part of `record`'s sigma, where it is the only difference of two rows of one hop."""
     field = varied_field(record.preset, other.preset)
     if field is None or not _comparable(record, other):
+        return None
+    if field == TOLERANCE and _quantities(record) is _OF_KINETICS:  # which has one of its own
         return None
     return field if _open_to(record, field) else None
 

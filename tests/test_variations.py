@@ -167,6 +167,17 @@ def test_another_basis_borrows_too() -> None:
         assert parts["second_basis"] == pytest.approx(abs(-113.0 - own))
 
 
+def test_what_self_consistency_leaves_open_is_a_part_of_wind_rows_without_the_tighter_tolerance_alone() -> None:
+    tighter = "quick (dft.density_tolerance=1e-05)"
+    rows = [hop(), hop(preset=tighter, k_wind_uohm_cm=-113.0), hop(preset=COUPLED, k_wind_uohm_cm=-100.0)]
+    parts = [with_variations(row, rows).k_wind_sigma_parts_uohm_cm for row in rows]
+    assert parts[0]["self_consistency"] == pytest.approx(abs(-113.0 - rows[0].k_wind_uohm_cm))
+    assert "self_consistency" not in parts[1]
+    assert parts[2]["self_consistency"] == parts[0]["self_consistency"]  # lent
+    barriers = [kinetics("quick", 0.66, 0.37), kinetics(tighter, 0.68, 0.37)]
+    assert "self_consistency" not in with_variations(barriers[0], barriers).kinetics_details["barrier_sigma_parts_eV"]
+
+
 def test_spin_orbit_coupling_is_a_part_of_rows_without_it_alone() -> None:
     both = "quick (dft.spin_orbit=True, structure.thick_layers=(16, 12))"
     rows = [hop(preset=preset, k_wind_uohm_cm=k) for preset, k in

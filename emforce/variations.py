@@ -82,7 +82,8 @@ _OF_KINETICS: tuple[_Quantity, ...] = (
     ("d0_m2_s", "d0_sigma_m2_s", (_DETAILS, "d0_sigma_parts_m2_s")),
 )
 #: where the parts `cell` and `layers` are
-_WITH_NULLS = ((_DETAILS, "barrier_sigma_parts_eV"), (_DETAILS, "nu0_sigma_parts_THz"))
+_WITH_NULLS = ((_DETAILS, "barrier_sigma_parts_eV"), (_DETAILS, "nu0_sigma_parts_THz"),
+               (_DETAILS, "formation_energy", "sigma_parts_eV"))
 #: part of a sigma whose own parts are not stored by name: all of it that is not from other rows
 NUMERICAL = "numerical"
 #: what two rows must both have, or both lack, for the difference of a quantity to be one of the same thing

@@ -360,6 +360,10 @@ def test_another_cell_answers_the_null_of_a_barrier_and_no_other(field: str, lef
     found = with_variations(own, [own, larger])
     assert found.kinetics_details["barrier_sigma_parts_eV"] == pytest.approx(
         {"basis": 0.03, "k_points": 0.04, "supercell": 0.02, left: None})
+    formation = {**own.kinetics_details["formation_energy"], "sigma_parts_eV": {"k_points": 0.12, "cell": None, "layers": None}}
+    nulls = replace(own, kinetics_details={**own.kinetics_details, "formation_energy": formation})
+    assert with_variations(nulls, [nulls, larger]).kinetics_details["formation_energy"]["sigma_parts_eV"] == pytest.approx(
+        {"k_points": 0.12, "supercell": 0.02, left: None})
     lent = with_variations(replace(own, preset="quick (kinetics.k_points_check=True)"), [own, larger])
     assert lent.kinetics_details["barrier_sigma_parts_eV"] == found.kinetics_details["barrier_sigma_parts_eV"]
     assert found.barrier_sigma_eV == pytest.approx(math.hypot(0.05, 0.02))

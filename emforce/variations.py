@@ -206,7 +206,7 @@ def _own_parts(record: Record, sigma: str, place: tuple[str, ...]) -> dict[str, 
         return {NUMERICAL: getattr(record, sigma)}
     others = (*PARTS.values(), THICKNESS, SURFACE)
     if place in _WITH_NULLS and SUPERCELL in parts:
-        parts = dict.fromkeys(_answered(record, record.provenance["varied"][SUPERCELL])) | dict(parts)
+        parts = dict.fromkeys(_answered(record, record.provenance.get("varied", {}).get(SUPERCELL, ()))) | dict(parts)
     return {k: math.nan if v is None else float(v) for k, v in parts.items() if k not in others}
 
 

@@ -163,17 +163,8 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     if found:
         origin["varied"] = {part: sorted(entries, key=lambda e: (str(e["preset"]), str(e.get("lent_by", ""))))
                             for part, entries in sorted(found.items())}
-    changed["provenance"] = origin
-    return record if all(_alike(getattr(record, name), value) for name, value in changed.items()) else replace(record, **changed)
-
-
-def _alike(stored: Any, found: Any) -> bool:
-    """Whether two values of a record are the same, as far as rounding goes."""
-    if isinstance(stored, Mapping) and isinstance(found, Mapping):
-        return stored.keys() == found.keys() and all(_alike(stored[name], found[name]) for name in stored)
-    if isinstance(stored, float) and isinstance(found, float):
-        return math.isclose(stored, found, rel_tol=1e-12) or (math.isnan(stored) and math.isnan(found))
-    return bool(stored == found)
+    updated = replace(record, **changed, provenance=origin)
+    return record if updated == record else updated
 
 
 def _quantities(record: Record) -> tuple[_Quantity, ...]:

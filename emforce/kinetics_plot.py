@@ -19,7 +19,7 @@ from . import units
 from .best import best_of_each, best_rows, hop_of, rank, vacancy_alone
 from .keys import BY_NAME
 from .materials import material
-from .plot import _COLOURS, _LEGEND_LINE, _MARKERS, _STYLE, NothingToDraw, _figure, _title
+from .plot import _COLOURS, _LEGEND_LINE, _MARKERS, _STYLE, NothingToDraw, _figure, _title, hop_stem
 from .record import HOP_AVERAGE
 from .stored import Document
 
@@ -45,8 +45,7 @@ def path_figures(rows: Sequence[Document]) -> list[tuple[Figure, str]]:
 
     found = []
     for hop, row in best_of_each(filter(has_path, rows), "kinetics").items():
-        stem = "-".join([KINDS["path"], *(str(row[name]) for name in ("metal", "facet", "hop", "species")), *hop[5:]])
-        found.append((path_figure(row, [other for other in rows if hop_of(other) == hop]), re.sub(r"[^\w.-]+", "_", stem)))
+        found.append((path_figure(row, [other for other in rows if hop_of(other) == hop]), hop_stem(KINDS["path"], row)))
     if not found:
         raise NothingToDraw("no path to draw: no row holds energies along its hop; `emforce kinetics` computes them")
     return found

@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .best import without_doubles
+from .best import hop_of, without_doubles
 from .errors import EmforceError, InputError
 from .keys import BY_NAME, HOST_KEYS
 from .query import TABLE_TEMPERATURES_K, Resistivity, bulk_resistivity, rho_source
@@ -191,7 +191,42 @@ def save(figure: Figure, stem: Path, formats: Sequence[str] = FORMATS) -> list[P
     return paths
 
 
+def different_bands(hosts: Sequence[Host]) -> list[Host]:
+    """Of hosts whose comparison with plane waves looks the same, for several settings of a hop, that with the shortest preset."""
+    found: list[Host] = []
+    for host in sorted(hosts, key=lambda one: len(one.preset)):
+        if not any(_look_alike(host, other) for other in found):
+            found.append(host)
+    return [host for host in hosts if any(host is one for one in found)]
+
+
+def host_stem(kind: str, host: Host) -> str:
+    """Name of the files of a figure of a host."""
+    return _stem(kind, host.metal, host.facet, host.basis, host.preset)
+
+
+def hop_stem(kind: str, row: Mapping[str, Any]) -> str:
+    """Name of the files of a figure of a hop."""
+    return _stem(kind, *(row[name] for name in ("metal", "facet", "hop", "species")), *hop_of(row)[5:])
+
+
 # pieces
+
+
+def _stem(*parts: object) -> str:
+    return re.sub(r"[^\w.-]+", "_", "-".join(map(str, parts)))
+
+
+def _look_alike(host: Host, other: Host) -> bool:
+    """Whether bands agree to _SEEN_EV, and the numbers printed beside them to four digits."""
+    if (host.metal, host.facet, host.basis) != (other.metal, other.facet, other.basis):
+        return False
+    bands = ((host.bands_lcao_eV, other.bands_lcao_eV), (host.bands_plane_wave_eV, other.bands_plane_wave_eV))
+    if any(mine.shape != theirs.shape for mine, theirs in bands):
+        return False
+    mine, theirs = (np.array([one.band_rms_eV, one.omega_p_compared_eV, one.dos_compared_per_eV_atom]) for one in (host, other))
+    return all(np.allclose(*pair, rtol=0.0, atol=_SEEN_EV, equal_nan=True) for pair in bands) \
+        and bool(np.allclose(mine, theirs, rtol=1e-4, atol=0.0, equal_nan=True))
 
 
 def _fewer_colours(path: Path) -> None:
@@ -205,6 +240,10 @@ def _fewer_colours(path: Path) -> None:
     reduced.save(path, optimize=True, dpi=(300, 300))
 
 
+#: eV: bands that differ by less are one line in a figure
+_SEEN_EV = 1e-3
+#: characters of a line of a panel's title that names overridden fields
+_VARIANT_WRAP = 44
 _SERIES = ("hop", "species", "preset", "method", "spec")
 _SIGN = (
     "Positive: along the electric field, against the electrons (upwind). "
@@ -213,22 +252,24 @@ _SIGN = (
 
 
 def _figure(
-    panels: int, rows: Sequence[Document], lead: str, widths: Sequence[float] = (), panel_height: float = _PANEL_INCHES[1]
+    panels: int, rows: Sequence[Document], lead: str, widths: Sequence[float] = (),
+    panel_height: float | Sequence[float] = _PANEL_INCHES[1],
 ) -> tuple[Figure, list[Any]]:
-    """Panels in rows of up to three (or of the given widths in inches), with the caption below them."""
+    """Panels in rows of up to three (or of the given widths in inches), of one height or one per row, with the caption below."""
     across = len(widths) or min(panels, 3)
     widths = widths or (_PANEL_INCHES[0],) * across
     down = -(-panels // across)
     inches = max(sum(widths), 4.4)
     text = textwrap.wrap(f"{lead} {_source(rows)}", int(inches * 19))
     bottom = _CAPTION_LINE * (len(text) + 1)
-    height = down * panel_height + bottom
+    heights = [panel_height] * down if isinstance(panel_height, (int, float)) else list(panel_height)
+    height = sum(heights) + bottom
     rect = (0, bottom / height, 1, 1 - bottom / height)
     layout = ConstrainedLayoutEngine(rect=rect, wspace=0.06, hspace=0.06)
     figure = Figure(figsize=(inches, height), layout=layout)
     caption = "\n".join(text)
     figure.text(0.015, 0.5 * _CAPTION_LINE / height, caption, fontsize=6.5, color="0.25", va="bottom")
-    axes = list(figure.subplots(down, across, squeeze=False, width_ratios=widths).flat)
+    axes = list(figure.subplots(down, across, squeeze=False, width_ratios=widths, height_ratios=heights).flat)
     for axis in axes[panels:]:
         axis.set_visible(False)
     return figure, axes[:panels]
@@ -390,11 +431,12 @@ def _few(group: list[Document]) -> list[Document]:
 
 
 def variant(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
-    """The preset's overridden fields, in a line of their own; "" where no other of `rows` is of the same hop and site."""
+    """The preset's overridden fields, in lines of their own; "" where no other of `rows` is of the same hop and site."""
     names = ("metal", "facet", "defect", "hop", "species", "site")
     alike = [other for other in rows if all(other[name] == row[name] for name in names)]
     _, _, changed = str(row["preset"]).partition(" (")
-    return f"\n{changed.removesuffix(')')}" if changed and len(alike) > 1 else ""
+    lines = textwrap.wrap(changed.removesuffix(")"), _VARIANT_WRAP, break_long_words=False)
+    return "".join(f"\n{line}" for line in lines) if len(alike) > 1 else ""
 
 
 def _title(metal: str, facet: str) -> str:

@@ -1,6 +1,6 @@
 """Figures of what each standard uncertainty of a metal is made of, and of what K does when its settings change.
 
-One figure per metal. For each hop a panel per quantity that is served with named parts: K_wind, Z_direct, barrier, attempt
+One figure per hop. A panel per quantity that is served with named parts: K_wind, Z_direct, barrier, attempt
 frequency, formation energy, E_a where it has parts of its own, heat of transport. Bars are the parts themselves, in the unit
 of the quantity; they add up in quadrature to the total above them. Parts that were not estimated are named in the panel.
 Beside them what is stored about the quantity under other conditions: K against the energy, K under other settings of the same
@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator
 
 from .best import best_rows, hop_of, without_doubles
 from .keys import BY_NAME, SIGMA_OF
-from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure
+from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, hop_stem
 from .record import HOP_AVERAGE
 from .screening import names_of
 from .screening_plot import _part_name
@@ -115,7 +115,7 @@ def parts_of(row: Document, heat: Document | None, temperature_K: float) -> list
 
 
 def uncertainty_figures(rows: Sequence[Document], temperature_K: float = 300.0) -> list[tuple[Figure, str]]:
-    """A figure for each metal with a name for its files.
+    """A figure for each hop with a name for its files.
 
     Parameters
     ----------
@@ -130,18 +130,13 @@ def uncertainty_figures(rows: Sequence[Document], temperature_K: float = 300.0) 
     names = names_of(best)
     by_id = {int(row["id"]): row for row in rows}
     found = []
-    for metal in sorted({str(row["metal"]) for row in best}):
-        panels: list[_Panel] = []
-        shown: list[Document] = []
-        for row in (row for row in best if row["metal"] == metal):
-            chosen: Mapping[str, Any] = row.get("joined") or {}
-            heat = by_id.get(int(chosen["heat"]["id"])) if "heat" in chosen else None
-            quantities = parts_of(row, heat, temperature_K)
-            if quantities:
-                panels += _panels(row, names[hop_of(row)], quantities, rows)
-                shown += [by_id[int(origin["id"])] for origin in chosen.values() if int(origin["id"]) in by_id]
-        if panels:
-            found.append((_drawn(metal, panels, shown), f"{KINDS['uncertainty']}-{metal}"))
+    for row in sorted(best, key=hop_of):
+        chosen: Mapping[str, Any] = row.get("joined") or {}
+        heat = by_id.get(int(chosen["heat"]["id"])) if "heat" in chosen else None
+        quantities = parts_of(row, heat, temperature_K)
+        if quantities:
+            shown = [by_id[int(origin["id"])] for origin in chosen.values() if int(origin["id"]) in by_id]
+            found.append((_drawn(names[hop_of(row)], _panels(row, quantities, rows), shown), hop_stem(KINDS["uncertainty"], row)))
     if not found:
         raise NothingToDraw("no parts of an uncertainty to draw: no served hop average holds named parts")
     return found
@@ -182,47 +177,48 @@ def _parts(quantity: str, values: Mapping[str, Any], parts: Mapping[str, float |
     return Parts(quantity, f"{symbol} = {_minus(number)}{at}", total, known, missing)
 
 
-def _panels(row: Document, name: str, quantities: Sequence[Parts], rows: Sequence[Document]) -> list[_Panel]:
+def _panels(row: Document, quantities: Sequence[Parts], rows: Sequence[Document]) -> list[_Panel]:
     """Panels of one hop: of each quantity its parts, and what is stored about it under other conditions."""
     found = []
     same = [other for other in rows if hop_of(other) == hop_of(row)]
     for parts in quantities:
         count = 1 + len(parts.bars) + len(parts.words)
-        found.append(_Panel(f"{name}\n{parts.title}", count, partial(_draw_parts, parts)))
+        found.append(_Panel(parts.title, count, partial(_draw_parts, parts)))
         if parts.quantity == "k_wind_uohm_cm":
-            found += _wind_panels(row, name, same)
+            found += _wind_panels(row, same)
         shells = (row.get("kinetics_details") or {}).get("nu0_by_shells_THz") or ()
         if parts.quantity == "nu0_THz" and len(shells) > 1:
-            found.append(_Panel(f"{name}\n{BY_NAME['nu0_THz'].label}, atoms that move", _CURVE_LINES, partial(_draw_shells, row)))
+            found.append(_Panel(f"{BY_NAME['nu0_THz'].label}, atoms that move", _CURVE_LINES, partial(_draw_shells, row)))
     return found
 
 
-def _wind_panels(row: Document, name: str, same: Sequence[Document]) -> list[_Panel]:
+def _wind_panels(row: Document, same: Sequence[Document]) -> list[_Panel]:
     """K against the energy, and under the other settings that are stored for the hop."""
     found = []
     if len(row.get("energies_eV") or ()) > 1:
-        title = f"{name}\n{BY_NAME['k_of_energy_uohm_cm'].label}"
+        title = BY_NAME["k_of_energy_uohm_cm"].label
         found.append(_Panel(title, _CURVE_LINES, partial(_draw_energies, row, same)))
     settings = [other for other in without_doubles(same) if other["site"] == HOP_AVERAGE and other["k_wind_uohm_cm"] is not None]
     if len(settings) > 1:
         texts = [_setting(other, settings) for other in settings]
-        title = f"{name}\n{BY_NAME['k_wind_uohm_cm'].label} {_OTHER}"
+        title = f"{BY_NAME['k_wind_uohm_cm'].label} {_OTHER}"
         found.append(_Panel(title, sum(2 + text.count("\n") for text in texts), partial(_draw_settings, row, settings, texts)))
     return found
 
 
-def _drawn(metal: str, panels: Sequence[_Panel], shown: Sequence[Document]) -> Figure:
+def _drawn(name: str, panels: Sequence[_Panel], shown: Sequence[Document]) -> Figure:
     other = " Band and filled: K as served; open: under other settings." if any(_OTHER in panel.title for panel in panels) else ""
-    lead = (f"{metal}: bars are the parts of a standard uncertainty; in quadrature they make its total (dark). Not estimated: in "
+    lead = (f"{name}: bars are the parts of a standard uncertainty; in quadrature they make its total (dark). Not estimated: in "
             f"no total.{other} K, Z > 0: along the field, against the electrons (upwind). Q > 0: towards the cold end.")
-    most = max(panel.lines for panel in panels)
     across = 2 if len(panels) == 4 else min(3, len(panels))
+    most = [max(panel.lines for panel in panels[at : at + across]) for at in range(0, len(panels), across)]  # of each row
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(len(panels), shown, lead, widths=(_PANEL_INCHES,) * across,
-                               panel_height=_HEAD_INCHES + _LINE_INCHES * most)
-        for axis, panel in zip(axes, panels, strict=True):
-            panel.draw(axis, most)
+                               panel_height=[_HEAD_INCHES + _LINE_INCHES * lines for lines in most])
+        for i, (axis, panel) in enumerate(zip(axes, panels, strict=True)):
+            panel.draw(axis, most[i // across])
             axis.set_title(panel.title, fontsize=9)
+        figure.suptitle(name, fontsize=10)
     return figure
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import units
-from .best import best_rows, hop_of
+from .best import best_rows, hop_of, without_doubles
 from .evaluate import DIRECT_MODELS, Situation, evaluate, host_of
 from .keys import BY_NAME
 from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _legend_below, _title, variant
@@ -25,7 +25,7 @@ from .wire_analysis import WireQuestion, wire_rows
 
 Hosts = Mapping[int, Mapping[str, Any]]
 
-#: kinds of figure, and the names of their files
+#: kinds of figure, and the (beginnings of the) names of their files
 KINDS = {"bars": "z-star-parts", "wire": "z-star-wire", "tau": "z-of-tau"}
 #: direct parts in words; the models are called so wherever they are shown
 NAMES = {"dft": "computed", "nominal": "model:\nion charge", "drude": "model:\nDrude number", "none": "wind alone"}
@@ -54,13 +54,13 @@ def figures(
     rates = [row for row in rows if row.get("z_total_of_tau") and row["k_wind_uohm_cm"] is not None and host_of(row, hosts)]
     there = {"bars": averages, "wire": hosted, "tau": rates}
     wanted = [kind for kind in KINDS if kind in kinds] if kinds else [kind for kind in KINDS if there[kind]]
-    draw: dict[str, Callable[[], Figure]] = {
-        "bars": lambda: bars_figure(best, hosts, temperature_K, published),
-        "wire": lambda: wire_figure(best, hosts, WireQuestion(temperatures_K=(temperature_K,))),
+    draw: dict[str, Callable[[], list[tuple[Figure, str]]]] = {
+        "bars": lambda: [(bars_figure(best, hosts, temperature_K, published), KINDS["bars"])],
+        "wire": lambda: [(wire_figure(best, hosts, WireQuestion(temperatures_K=(temperature_K,))), KINDS["wire"])],
         # sites where they are asked for, the averages of the hops otherwise
-        "tau": lambda: tau_figure([row for row in rates if row["site"] == HOP_AVERAGE] or rows, hosts),
+        "tau": lambda: _tau_figures([row for row in rates if row["site"] == HOP_AVERAGE] or rates or rows, hosts),
     }
-    return [(draw[kind](), KINDS[kind]) for kind in wanted]
+    return [figure for kind in wanted for figure in draw[kind]()]
 
 
 def bars_figure(
@@ -180,6 +180,13 @@ def tau_figure(rows: Iterable[Document], hosts: Hosts) -> Figure:
 
 
 # pieces
+
+
+def _tau_figures(rows: Sequence[Document], hosts: Hosts) -> list[tuple[Figure, str]]:
+    """A figure against the scattering rate for each metal, with names for their files; of doubles the row that stays."""
+    once = sorted(without_doubles(rows), key=lambda row: (*hop_of(row), len(str(row["preset"])), str(row["preset"])))
+    metals = sorted({str(row["metal"]) for row in once})
+    return [(tau_figure([row for row in once if row["metal"] == metal], hosts), f"{KINDS['tau']}-{metal}") for metal in metals]
 
 
 def _averages(rows: Iterable[Document]) -> dict[str, list[Document]]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,17 @@ def test_temperatures_beyond_melting_are_left_out(rows):
     assert [tick.get_text() for tick in figure.axes[0].child_axes[0].get_xticklabels()] == ["300"]
     with pytest.raises(InputError, match="melting"):
         plot.wind_figure(copper, (2000.0,), resistivity)
+
+
+def test_hosts_that_look_alike_are_drawn_once():
+    host = synthetic.host(preset="quick (dft.spin_orbit=True)")
+    rounded = replace(host, preset="quick", bands_lcao_eV=host.bands_lcao_eV + 1e-5)
+    other = replace(host, preset="quick (structure.slab_size=(4, 3, 1))", bands_lcao_eV=host.bands_lcao_eV + 0.01)
+    metal = replace(host, metal="Ag")
+    longer = replace(host, preset="quick (y)", bands_lcao_eV=np.repeat(host.bands_lcao_eV, 2, axis=1))
+    compared = replace(host, preset="quick (z)", omega_p_compared_eV=1.01 * host.omega_p_compared_eV)
+    found = plot.different_bands([host, rounded, other, metal, longer, compared])
+    assert [one.preset for one in found] == [one.preset for one in (rounded, other, metal, longer, compared)]
 
 
 def test_host_figure():

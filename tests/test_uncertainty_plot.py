@@ -26,6 +26,9 @@ HEAT = {"temperature_K": [300.0, 500.0], "sigma_parts": {"q_el_eV": {"scattering
                                                                      "resistivity": [None, None]}}}  # fmt: skip
 
 
+CU, W = "uncertainty-Cu-100-hollow-bridge-hollow-Cu", "uncertainty-W-110-hollow-bridge-hollow-W"
+
+
 @pytest.fixture(scope="module")
 def db(tmp_path_factory):
     """Cu(100): wind and direct part under two settings, kinetics, heat; W(110): a wind force with an interval of Z_direct."""
@@ -75,29 +78,29 @@ def words(axis):
 
 
 def test_bars_are_the_parts(figures):
-    assert set(figures) == {"uncertainty-Cu", "uncertainty-W"}
-    wind = panel(figures["uncertainty-Cu"], "114")
+    assert set(figures) == {CU, W}
+    wind = panel(figures[CU], "114")
     assert bars(wind) == pytest.approx({"total": math.hypot(17, 0.05), "Fermi energy": 12.0, "layers": 9.0, "mesh": 8.0})
     assert "not estimated: smearing, region, finite difference, geometry, basis" in words(wind)
     assert "below 1 % of σ: path" in words(wind)
     assert wind.get_xlabel().endswith("(µΩ cm)") and "−114 ± 17 µΩ cm" in wind.get_title()
-    direct = panel(figures["uncertainty-Cu"], "0.70 ± 0.50")
+    direct = panel(figures[CU], "0.70 ± 0.50")
     assert bars(direct) == pytest.approx({"total": 0.5, "region": 0.4, "drift": 0.3}) and "units of $e$" in direct.get_xlabel()
-    barrier = panel(figures["uncertainty-Cu"], "0.50 ± 0.10 eV")
+    barrier = panel(figures[CU], "0.50 ± 0.10 eV")
     assert bars(barrier) == pytest.approx({"total": 0.1, "basis": 0.08, "relaxation": 0.06})
     assert words(barrier).endswith("not estimated: k points")
-    rate = panel(figures["uncertainty-Cu"], "3.00 ± 0.50 THz")
+    rate = panel(figures[CU], "3.00 ± 0.50 THz")
     assert bars(rate) == pytest.approx({"total": 0.5, "noise": 0.4, "sum rule": 0.3})
 
 
 def test_heat_is_that_of_the_nearest_stored_temperature(figures):
-    heat = panel(figures["uncertainty-Cu"], "500 K")
+    heat = panel(figures[CU], "500 K")
     assert bars(heat) == pytest.approx({"total": 0.13, "smearing": 0.12, "scattering time": 0.05})
     assert "not estimated: resistivity" in words(heat)
 
 
 def test_what_is_stored_beside_the_value_is_drawn(figures):
-    figure = figures["uncertainty-Cu"]
+    figure = figures[CU]
     energies = {line.get_label(): line.get_ydata() for line in panel(figure, "(E)").lines}
     assert list(energies["hop average"]) == [-110.0, -114.0, -118.0] and list(energies["initial"]) == [-100.0, -101.0, -102.0]
     settings = panel(figure, "under other settings")
@@ -108,16 +111,16 @@ def test_what_is_stored_beside_the_value_is_drawn(figures):
     assert fills[1] == "white" and fills[0] != "white"  # the row that is served
     shells = panel(figure, "atoms that move")
     assert shells.lines[0].get_xydata().tolist() == [[1, 2.8], [7, 3.2], [9, 3.0]]
-    assert not any("other settings" in axis.get_title() for axis in figures["uncertainty-W"].axes)
+    assert not any("other settings" in axis.get_title() for axis in figures[W].axes)
 
 
 def test_an_interval_has_a_total_too(figures):
-    direct = panel(figures["uncertainty-W"], "−1 to 3")
+    direct = panel(figures[W], "−1 to 3")
     assert bars(direct) == pytest.approx({"total": 2.0, "region": 2.0})
 
 
 def test_no_texts_overlap_in_a_panel(figures):
-    figure = figures["uncertainty-Cu"]
+    figure = figures[CU]
     figure.draw_without_rendering()
     for axis in figure.axes:
         if axis.texts:
@@ -136,4 +139,4 @@ def test_nothing_to_draw(rows):
 
 def test_the_command(db, tmp_path, capsys):
     assert cli.main(["plot", "metal=W", "--kind", "uncertainty", "--format", "svg", "--out", str(tmp_path), "--db", db]) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["uncertainty-W.svg"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{W}.svg"]

@@ -123,8 +123,9 @@ def test_nothing_to_draw(stored, tmp_path):
 
 
 def test_the_command_draws_what_there_is_data_for(stored, tmp_path, capsys):
-    assert [stem for _, stem in valence_plot.figures(*stored, None, 300.0)] == ["z-star-parts", "z-star-wire", "z-of-tau"]
-    assert [stem for _, stem in valence_plot.figures(*stored, ["tau"], 300.0)] == ["z-of-tau"]
+    responses = ["z-of-tau-Cu", "z-of-tau-W"]  # a figure per metal
+    assert [stem for _, stem in valence_plot.figures(*stored, None, 300.0)] == ["z-star-parts", "z-star-wire", *responses]
+    assert [stem for _, stem in valence_plot.figures(*stored, ["tau"], 300.0)] == responses
     assert valence_plot.figures([row for row in stored[0] if row["site"] == "initial"], {}, None, 300.0) == []
     db, out = wire_rows.write(tmp_path / "second.db", direct=False), tmp_path / "figures"
     arguments = ["plot", "--kind", "wire", "--kind", "bars", "--format", "svg", "--out", str(out), "--db", db]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -199,13 +198,13 @@ class _Drawing:
             return [(kinetics_plot.diffusion_figure(self.rows, self.published), kinetics_plot.KINDS[kind])]
         if kind == "phonons":
             found = self._hosts("phonon_bands_THz", "no host with phonons is stored; `emforce phonons` computes them")
-            return [(phonon_plot.phonon_figure(host), _stem(phonon_plot.KINDS[kind], host)) for host in found]
+            return [(phonon_plot.phonon_figure(host), plot.host_stem(phonon_plot.KINDS[kind], host)) for host in found]
         if kind == "hop":
             return [(plot.hop_figure(self.rows), "k-along-hop")]
         if kind == "wind":
             return [(plot.wind_figure(self.rows, self.kelvins), "z-wind")]
-        found = _different_bands(self._hosts("bands_lcao_eV", "no host with bands is stored; no host check is drawn"))
-        return [(plot.host_figure(host), _stem("host", host)) for host in found]
+        found = plot.different_bands(self._hosts("bands_lcao_eV", "no host with bands is stored; no host check is drawn"))
+        return [(plot.host_figure(host), plot.host_stem("host", host)) for host in found]
 
     def _hosts(self, bands: str, missing: str) -> list[Host]:
         """The hosts with the bands of a field, of the metals in the rows; `NothingToDraw` with `missing` if there is none."""
@@ -216,20 +215,6 @@ class _Drawing:
         if not hosts:
             raise NothingToDraw(missing)
         return hosts
-
-
-def _different_bands(hosts: Sequence[Host]) -> list[Host]:
-    """Of hosts whose comparison with plane waves is the same, for several settings of a hop, that with the shortest preset."""
-    first: dict[tuple[object, ...], Host] = {}
-    for host in sorted(hosts, key=lambda one: len(one.preset)):
-        compared = host.band_rms_eV, host.omega_p_compared_eV, host.dos_compared_per_eV_atom
-        first.setdefault((host.metal, host.facet, host.basis, host.bands_lcao_eV.tobytes(), repr(compared)), host)
-    return [host for host in hosts if host in first.values()]
-
-
-def _stem(kind: str, host: Host) -> str:
-    """Name of the files of a figure of a host."""
-    return re.sub(r"[^\w.-]+", "_", f"{kind}-{host.metal}-{host.facet}-{host.basis}-{host.preset}")
 
 
 def _published(database: Database, rows: Sequence[Document]) -> list[Document]:

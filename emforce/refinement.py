@@ -76,11 +76,14 @@ def refinement(label: str, group: Group) -> int:
 
 @lru_cache(maxsize=4096)
 def refined_fields(label: str, group: Group) -> int:
-    """How many overridden fields of a label converge a group of values further; 0 where something else is overridden too."""
+    """How many overridden fields of a label converge a group of values further; 0 where something else is overridden too.
+
+    A tighter `TOLERANCE` is not counted: it measures the part `self_consistency`, which is small, and must not stand for a larger cell.
+    """
     if refinement(label, group) != FURTHER:
         return 0
     return sum(refinement(preset_label(preset_fields(label)[0], {field: value}), group) == FURTHER
-               for field, value in preset_fields(label)[1].items())
+               for field, value in preset_fields(label)[1].items() if field != TOLERANCE)
 
 
 @lru_cache(maxsize=4096)

@@ -111,6 +111,8 @@ def test_what_is_converged_further_in_more_ways_is_served(tmp_path):
         (best,) = best_rows(database.rows([]))
     assert best["preset"] == both
     assert [refined_fields(label, "wind") for label in (both, LARGER, "quick", "quick (direct.compute=False)")] == [2, 1, 0, 0]
+    tighter = "quick (dft.density_tolerance=1e-05)"  # does not stand for a larger cell
+    assert refinement(tighter, "direct") == FURTHER and refined_fields(tighter, "direct") == 0
 
 
 def test_a_row_that_another_outdoes_in_the_same_fields_is_not_served_for_its_smaller_sigma(tmp_path):

@@ -127,7 +127,7 @@ def run(spec_paths: Sequence[Path], preset: str, overrides: Mapping[str, object]
     ------
     InputError : a specification, a setting or a profile that is not allowed, or nothing stored to start from
     """
-    return heat(spec_paths, load_settings(preset, overrides), where)
+    return heat(spec_paths, load_settings(preset, overrides).as_relaxed(), where)
 
 
 __all__ = ["Where", "heat", "run"]

@@ -230,6 +230,9 @@ def _identity(item: Prepared, check: Document | None) -> dict[str, Any]:
     origin["geometry"] = UNRELAXED if item.relaxed is None else str(item.relaxed.folder)
     if item.relaxed is not None and item.relaxed.carried:
         origin["geometry_note"] = "relaxed in a cell of another size, vacuum or lattice constant; displacements carried over"
+    if settings.structure.mover_lift_A:
+        moved = f"the mover then moved {settings.structure.mover_lift_A:g} Å out of its place; the residual force is that before"
+        origin["geometry_note"] = f"{origin['geometry_note']}; {moved}" if "geometry_note" in origin else moved
     return hop_identity(item.hop, settings, METHOD) | {"provenance": origin}
 
 

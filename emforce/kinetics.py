@@ -89,7 +89,7 @@ def kinetics(
     InputError before anything is written when a specification, a setting or a profile is not allowed
     StoreError when the disk is full; CampaignCancelled when somebody stopped it: finished steps are kept, no record is written
     """
-    settings = load_settings(preset, overrides).without_spin_orbit()
+    settings = load_settings(preset, overrides).without_spin_orbit().as_relaxed()
     if settings.kinetics.k_points_steps > 1 and not settings.kinetics.k_points_check:
         raise InputError("kinetics.k_points_steps", settings.kinetics.k_points_steps, "1 where kinetics.k_points_check is false")
     items = [prepare(path, settings) for path in spec_paths]

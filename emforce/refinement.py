@@ -78,7 +78,8 @@ def refinement(label: str, group: Group) -> int:
 def refined_fields(label: str, group: Group) -> int:
     """How many overridden fields of a label converge a group of values further; 0 where something else is overridden too.
 
-    A tighter `TOLERANCE` is not counted: it measures the part `self_consistency`, which is small, and must not stand for a larger cell.
+    A tighter `TOLERANCE` is not counted: it measures the part `self_consistency`, which is small, and does not stand for a larger
+    cell.
     """
     if refinement(label, group) != FURTHER:
         return 0

@@ -65,7 +65,7 @@ def relax_hops(
     InputError where `keep` meets structures of another cell, functional, basis or larger forces
     EmforceError naming the relaxations that failed; those that finished stay in the store
     """
-    settings = load_settings(preset, overrides).without_spin_orbit()
+    settings = load_settings(preset, overrides).without_spin_orbit().as_relaxed()
     place = Placement(cluster, workers, tuple(map(str, spec_paths)))
     place.check()
     hops = [built_hop(path, settings, between=True) for path in spec_paths]

@@ -29,6 +29,7 @@ class Structure:
     layers : of the slab that carries the defect
     thick_layers : of the slabs that the defect is embedded in; the first is served, the others measure the error
     vacuum_A : above the mover and below the slab
+    mover_lift_A : how far an adatom is moved out of its place along the surface normal, to see what that does to its wind force
     relaxed : folder of relaxed structures, a folder per spec; "" for the structures as built
     """
 
@@ -38,6 +39,7 @@ class Structure:
     layers: int
     thick_layers: tuple[int, ...]
     vacuum_A: float
+    mover_lift_A: float
     relaxed: str
 
 
@@ -242,10 +244,18 @@ class Settings:
             raise InputError("dft.spin_orbit", True, allowed)
         return self
 
+    def as_relaxed(self) -> Settings:
+        """These settings; raises `InputError` where they move the adatom off its place, as `emforce run` alone may."""
+        if self.structure.mover_lift_A != 0.0:
+            raise InputError("structure.mover_lift_A", self.structure.mover_lift_A, "0 here: it is for the wind force alone")
+        return self
+
     @property
     def digest(self) -> str:
         """Content hash of all numbers in here, whatever the preset is called."""
         data = {name: asdict(getattr(self, name)) for name in _SECTIONS}
+        if not self.structure.mover_lift_A:  # as before there was the field
+            del data["structure"]["mover_lift_A"]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -16,6 +16,8 @@ Rows of kinetics get parts of these kinds in the same way: of barrier, attempt f
 the last two, which are made of the others, has the part `numerical`, all of it that is not from other rows, beside them. Their
 parts `cell` and `layers`, null for want of another row, give way to `supercell` where a row varies them.
 
+Rows of an adatom moved off its height measure the part `mover_height` (`emforce.lift`), as far as it is more than `geometry`.
+
 Of hop averages, and of drifts, which are averages too, that do not rest on the same points of the hop, the averages over the
 points that both have are compared; so is a drift with rows that have the points but no drift of their own.
 
@@ -39,6 +41,7 @@ import numpy as np
 from emforce.database import Condition, Database
 from emforce.errors import InputError
 from emforce.keys import BY_NAME
+from emforce.lift import lift_between, misplacement_A
 from emforce.physics.wind import hop_average
 from emforce.record import HOP_AVERAGE, Record, drift_direction, is_average, quadrature
 from emforce.refinement import BASIS, COUPLING, FUNCTIONAL, OTHERWISE, TOLERANCE, refinement
@@ -64,6 +67,8 @@ PARTS = {
 MUTUAL = (SUPERCELL, "second_basis")
 #: the part that slabs of another thickness measure, and the one that a row has of its own two slabs
 THICKNESS, LAYERS = "thickness", "layers"
+#: the part of an adatom's height, where it is more than what the slope of all metals makes of it
+HEIGHT, GEOMETRY = "mover_height", "geometry"
 #: the part of an error in the energy of surface states, where it is more than what the error of E_F makes
 SURFACE, FERMI = "surface_states", "fermi_energy"
 UNRELAXED = "as built, not relaxed"
@@ -108,7 +113,8 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     `others` may be of any site, and of other hops, which are left out; of several rows of one site and preset the last counts.
     `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}, or the quantities of
     kinetics; of another slab "share", L'/sqrt(L^2 + L'^2); and for a hop average over fewer points "points", their fractions,
-    with the averages over them of the other row and ("own_...") of this one. A part that is lent has "lent_by", the preset of
+    with the averages over them of the other row and ("own_...") of this one; of an adatom's
+    height "share", the misplacement over the lift. A part that is lent has "lent_by", the preset of
     the row that it was measured on, whose values are then the "own_...". A record that is not served, or for which there is
     none, is returned as it is, without the parts that it may have had.
     """
@@ -125,6 +131,7 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
             others = [other for other in latest.values() if _open_to(record, varied_field(lender.preset, other.preset))]
             if preset_fields(lender.preset)[1].get(SLAB) == preset_fields(record.preset)[1].get(SLAB):
                 others += [other for other in latest.values() if other_layers(lender.preset, other.preset)]
+            others += [other for other in latest.values() if lift_between(lender.preset, other.preset)]
             for part, entries in _measured(lender, others, same_hop).items():
                 own = {f"own_{name}": none_for_nan(getattr(lender, name)) for name, _, _ in _quantities(record)}
                 lent.setdefault(part, []).extend(own | entry | {"lent_by": lender.preset} for entry in entries)
@@ -141,7 +148,7 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
         largest = {part: max(changes) for part, changes in sorted(measured.items()) if changes}
         if states is not None and name == _OF_WIND[0][0]:
             largest[SURFACE] = _change_within(record, states.at_fermi_energy_eV)
-        for part, of_the_row in ((THICKNESS, LAYERS), (SURFACE, FERMI)):
+        for part, of_the_row in ((THICKNESS, LAYERS), (SURFACE, FERMI), (HEIGHT, GEOMETRY)):
             if part in largest:
                 known = none_for_nan(kept.get(of_the_row, 0.0)) or 0.0
                 largest[part] = math.sqrt(max(largest[part] ** 2 - known ** 2, 0.0))
@@ -195,7 +202,7 @@ def _own_parts(record: Record, sigma: str, place: tuple[str, ...]) -> dict[str, 
     parts = _stored_parts(record, place)
     if not parts and place[0] == _DETAILS:
         return {NUMERICAL: getattr(record, sigma)}
-    others = (*PARTS.values(), THICKNESS, SURFACE)
+    others = (*PARTS.values(), THICKNESS, SURFACE, HEIGHT)
     if place in _WITH_NULLS and SUPERCELL in parts:
         parts = dict.fromkeys(_answered(record, record.provenance.get("varied", {}).get(SUPERCELL, ()))) | dict(parts)
     return {k: math.nan if v is None else float(v) for k, v in parts.items() if k not in others}
@@ -232,10 +239,18 @@ def _measured(record: Record, others: Iterable[Record], same_hop: Sequence[Recor
         layers = other_layers(record.preset, other.preset) if slabs else None
         if layers is not None:
             compared = {"preset": other.preset, "share": share(*layers)} | _compared(record, other, same_hop)
-            if settings_of(record.preset).direct != settings_of(other.preset).direct:
-                compared["z_direct"] = None
-            found.setdefault(THICKNESS, []).append(compared)
+            found.setdefault(THICKNESS, []).append(_of_one_direct(compared, record, other))
+        lift = lift_between(record.preset, other.preset) if slabs else None
+        misplaced = misplacement_A(record)
+        if lift is not None and not math.isnan(misplaced):
+            compared = {"preset": other.preset, "share": misplaced / abs(lift)} | _compared(record, other, same_hop)
+            found.setdefault(HEIGHT, []).append(_of_one_direct(compared, record, other))
     return found
+
+
+def _of_one_direct(compared: dict[str, Any], record: Record, other: Record) -> dict[str, Any]:
+    """Without Z_direct where the settings of the direct valence differ."""
+    return compared if settings_of(record.preset).direct == settings_of(other.preset).direct else compared | {"z_direct": None}
 
 
 def _lends(lender: Record, record: Record) -> bool:

@@ -82,7 +82,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("audit", "comparison"),
     ("comparison_text",),
     ("assess",),
-    ("direct_assess",),
+    ("direct_assess", "lift"),
     ("variations",),
     ("hop_records", "heat_assess", "heat_slabs"),
     ("heat_variations",),

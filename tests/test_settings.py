@@ -35,6 +35,7 @@ def changed(name: str, kind: str, value: Any) -> dict[str, Any]:
         "dft.directions": {"hop": "all", "all": "hop"}.get(value),
         "embedding.fermi_error_eV": 0.2 if value != 0.2 else 0.1,
         "embedding.energies_eV": [-0.3, *value[1:-1], 0.3] if name == "embedding.energies_eV" else None,
+        "structure.mover_lift_A": 0.05 if name == "structure.mover_lift_A" else None,
         "host.bulk_mesh_max": value + 2 if isinstance(value, int) else None,
     }
     if special.get(name) is not None:

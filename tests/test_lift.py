@@ -29,7 +29,8 @@ ACROSS = 1 / math.sqrt(2)
 def hop(preset="quick", k=50.0, geometry=3.0, **changes):
     parts = {"fermi_energy": 12.0, "geometry": geometry}
     direct = {"z_direct": 0.5, "z_direct_sigma_parts": {"region": 0.1}}
-    return synthetic.record(**{"site": "hop average", "fraction": math.nan, **direct, "preset": preset, "k_wind_uohm_cm": k, "k_wind_sigma_parts_uohm_cm": parts, **changes})
+    values = {"k_wind_uohm_cm": k, "k_wind_sigma_parts_uohm_cm": parts, **direct}
+    return synthetic.record(**{"site": "hop average", "fraction": math.nan, "preset": preset, **values, **changes})
 
 
 @pytest.mark.parametrize("name", ["w110-adatom", "cu111-adatom"])

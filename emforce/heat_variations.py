@@ -1,5 +1,5 @@
-"""What the functional, the supercell, the basis and spin-orbit coupling leave open in a heat of transport, which is made of the
-whole of K(E): the rows that measure these parts of the wind force's sigma (`emforce.variations`) have a K(E) too.
+"""What the functional, the supercell, the basis, spin-orbit coupling and the height of an adatom leave open in a heat of transport,
+which is made of the whole of K(E): the rows that measure these parts of the wind force's sigma (`emforce.variations`) have a K(E) too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .physics.lcao import Floats
 from .physics.wind import hop_average
 from .record import HOP_AVERAGE
 from .steps import Document
-from .variations import PARTS
+from .variations import HEIGHT, PARTS
 
 
 def other_settings(row: Document, stored: Sequence[Document]) -> list[Document]:
@@ -26,11 +26,11 @@ def other_settings(row: Document, stored: Sequence[Document]) -> list[Document]:
     Returns
     -------
     list of {"part", "rows": ids of the rows compared, "energies_eV", "change_uohm_cm"}, one for each row of another setting;
-    none for one that is gone, or whose K(E) is not on the same energies
+    none for one that is gone, or whose K(E) is not on the same energies. Of an adatom's height the change is for the misplacement
     """
     found = []
     for part, entries in sorted((row["provenance"].get("varied") or {}).items()):
-        for entry in entries if part in PARTS.values() else ():
+        for entry in entries if part in (*PARTS.values(), HEIGHT) else ():
             first = _curve(row, entry.get("lent_by", row["preset"]), entry.get("points"), stored)
             second = _curve(row, entry["preset"], entry.get("points"), stored)
             if first is None or second is None:
@@ -38,7 +38,7 @@ def other_settings(row: Document, stored: Sequence[Document]) -> list[Document]:
             (own_rows, own_energies, own), (rows, energies, other) = first, second
             if np.array_equal(own_energies, energies):
                 found.append({"part": part, "rows": [*own_rows, *rows], "energies_eV": energies.tolist(),
-                              "change_uohm_cm": (other - own).tolist()})
+                              "change_uohm_cm": (entry.get("share", 1.0) * (other - own)).tolist()})
     return found
 
 

@@ -462,6 +462,15 @@ def test_the_difference_of_the_whole_curve_with_another_setting():
     assert other_settings(row, [newest, row, other])[0]["rows"] == [1, 9]
 
 
+def test_of_an_adatoms_height_the_change_is_that_of_the_misplacement():
+    lifted = "quick (structure.mover_lift_A=0.05)"
+    row = varied_row()
+    row["provenance"]["varied"] = {"mover_height": [{"preset": lifted, "share": 0.6}]}
+    other = row_of(wind_record(preset=lifted, k_of_energy_uohm_cm=-80 + 3 * SLOPE * ENERGIES), 2)
+    (found,) = other_settings(row, [row, other])
+    assert found["part"] == "mover_height" and found["change_uohm_cm"] == pytest.approx(0.6 * (30 + 2 * SLOPE * ENERGIES))
+
+
 @pytest.mark.parametrize("changes", [
     {"preset": SMALL}, {"site": "initial", "fraction": 0.0}, {"hop": "another"}, {"method": "another"},
     {"status": "failed", "reason": "made up"}, {"provenance": {"geometry": "as built, not relaxed"}},

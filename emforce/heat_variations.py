@@ -1,5 +1,6 @@
-"""What the functional, the supercell, the basis, spin-orbit coupling and the height of an adatom leave open in a heat of transport,
-which is made of the whole of K(E): the rows that measure these parts of the wind force's sigma (`emforce.variations`) have a K(E) too.
+"""What the functional, the supercell, the basis, spin-orbit coupling and the height of an adatom leave open in a heat of
+transport, which is made of the whole of K(E): the rows that measure these parts of the wind force's sigma
+(`emforce.variations`) have a K(E) too.
 """
 
 from __future__ import annotations

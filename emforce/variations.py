@@ -355,4 +355,5 @@ def _of_hop(rows: Database, record: Record) -> list[Record]:
     return rows.records([Condition(BY_NAME[name], "=", (str(getattr(record, name)),)) for name in _SAME_HOP])
 
 
-__all__ = ["FERMI", "HEIGHT", "PARTS", "SURFACE", "THICKNESS", "UNRELAXED", "add_with_variations", "varied_field", "with_variations"]
+__all__ = ["FERMI", "HEIGHT", "PARTS", "SURFACE", "THICKNESS", "UNRELAXED", "add_with_variations", "varied_field",
+           "with_variations"]

@@ -1,4 +1,4 @@
-"""Figures of what each standard uncertainty of a metal is made of, and of what K does when its settings change.
+"""Figures of what each standard uncertainty of a hop is made of, and of what K does when its settings change.
 
 One figure per hop. A panel per quantity that is served with named parts: K_wind, Z_direct, barrier, attempt
 frequency, formation energy, E_a where it has parts of its own, heat of transport. Bars are the parts themselves, in the unit

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from . import units
-from .best import best_rows, hop_of, without_doubles
+from .best import best_rows, hop_of
 from .evaluate import DIRECT_MODELS, Situation, evaluate, host_of
 from .keys import BY_NAME
 from .plot import _COLOURS, _MARKERS, _STYLE, NothingToDraw, _figure, _legend_below, _title, variant
@@ -183,10 +183,10 @@ def tau_figure(rows: Iterable[Document], hosts: Hosts) -> Figure:
 
 
 def _tau_figures(rows: Sequence[Document], hosts: Hosts) -> list[tuple[Figure, str]]:
-    """A figure against the scattering rate for each metal, with names for their files; of doubles the row that stays."""
-    once = sorted(without_doubles(rows), key=lambda row: (*hop_of(row), len(str(row["preset"])), str(row["preset"])))
-    metals = sorted({str(row["metal"]) for row in once})
-    return [(tau_figure([row for row in once if row["metal"] == metal], hosts), f"{KINDS['tau']}-{metal}") for metal in metals]
+    """A figure against the scattering rate for each metal, with names for their files."""
+    ordered = sorted(rows, key=lambda row: (*hop_of(row), len(str(row["preset"])), str(row["preset"])))
+    metals = sorted({str(row["metal"]) for row in ordered})
+    return [(tau_figure([row for row in ordered if row["metal"] == metal], hosts), f"{KINDS['tau']}-{metal}") for metal in metals]
 
 
 def _averages(rows: Iterable[Document]) -> dict[str, list[Document]]:

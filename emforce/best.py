@@ -11,7 +11,7 @@ of the hop as a whole (site "hop average") that hold a group of values (wind, di
     3. among those, the one with fewer parts of its uncertainty left open (null): a sigma that lacks a part is small for the wrong
        reason, as is that of an E_a of a vacancy without its formation energy, and of its D0 without the formation entropy;
     4. among those, the one with more fields that converge it further (a larger cell with spin-orbit coupling before either;
-       a tighter tolerance of the density does not count), and
+       a tighter tolerance of the density and the neighbours that move in a Hessian do not count), and
        of several with the same fields none that another outdoes in them (a slab of 12 layers where there is one of 16);
     5. of two rows of K along the hop whose presets differ in nothing that enters it the one with fewer overridden fields
        (`without_doubles`); among the others, the one with the smaller standard uncertainty (none stated: last;

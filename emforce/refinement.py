@@ -40,6 +40,9 @@ FUNCTIONAL = "dft.functional"
 COUPLING = "dft.spin_orbit"
 #: the field that says when a density counts as self-consistent
 TOLERANCE = "dft.density_tolerance"
+#: fields that do not count where rows are compared by how far they are converged: a tighter tolerance measures the part
+#: `self_consistency`, which is small, and does not stand for a larger cell; neighbours that move concern nu0 alone, by a part
+UNCOUNTED = (TOLERANCE, "kinetics.shells")
 #: sections of the settings that do not enter a group of values
 _ELSEWHERE: Mapping[Group, tuple[str, ...]] = {
     "wind": ("direct", "heat", "kinetics", "phonons"),
@@ -78,13 +81,13 @@ def refinement(label: str, group: Group) -> int:
 def refined_fields(label: str, group: Group) -> int:
     """How many overridden fields of a label converge a group of values further; 0 where something else is overridden too.
 
-    A tighter `TOLERANCE` is not counted: it measures the part `self_consistency`, which is small, and does not stand for a larger
-    cell.
+    Fields of `UNCOUNTED` are left out.
     """
-    if refinement(label, group) != FURTHER:
+    name, fields = preset_fields(label)
+    counted = {field: value for field, value in fields.items() if field not in UNCOUNTED}
+    if refinement(preset_label(name, counted), group) != FURTHER:
         return 0
-    return sum(refinement(preset_label(preset_fields(label)[0], {field: value}), group) == FURTHER
-               for field, value in preset_fields(label)[1].items() if field != TOLERANCE)
+    return sum(refinement(preset_label(name, {field: value}), group) == FURTHER for field, value in counted.items())
 
 
 @lru_cache(maxsize=4096)

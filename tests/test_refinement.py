@@ -113,6 +113,8 @@ def test_what_is_converged_further_in_more_ways_is_served(tmp_path):
     assert [refined_fields(label, "wind") for label in (both, LARGER, "quick", "quick (direct.compute=False)")] == [2, 1, 0, 0]
     tighter = "quick (dft.density_tolerance=1e-05)"  # does not stand for a larger cell
     assert refinement(tighter, "direct") == FURTHER and refined_fields(tighter, "direct") == 0
+    mover_alone = "quick (kinetics.plane_wave=True, kinetics.shells=0, structure.slab_size=(4, 4, 1))"
+    assert refined_fields(mover_alone, "kinetics") == 2 and refined_fields("quick (kinetics.shells=0)", "kinetics") == 0
 
 
 def test_a_row_that_another_outdoes_in_the_same_fields_is_not_served_for_its_smaller_sigma(tmp_path):

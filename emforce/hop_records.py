@@ -228,11 +228,14 @@ def _identity(item: Prepared, check: Document | None) -> dict[str, Any]:
         rho_source="; ".join(material(spec.metal).resistivity_sources(300.0)[0]),
     )
     origin["geometry"] = UNRELAXED if item.relaxed is None else str(item.relaxed.folder)
+    notes = []
     if item.relaxed is not None and item.relaxed.carried:
-        origin["geometry_note"] = "relaxed in a cell of another size, vacuum or lattice constant; displacements carried over"
+        notes.append("relaxed in a cell of another size, vacuum or lattice constant; displacements carried over")
     if settings.structure.mover_lift_A:
-        moved = f"the mover then moved {settings.structure.mover_lift_A:g} Å out of its place; the residual force is that before"
-        origin["geometry_note"] = f"{origin['geometry_note']}; {moved}" if "geometry_note" in origin else moved
+        lift = f"{settings.structure.mover_lift_A:g} Å"
+        notes.append(f"the mover then moved {lift} out of its place; the residual force is that before")
+    if notes:
+        origin["geometry_note"] = "; ".join(notes)
     return hop_identity(item.hop, settings, METHOD) | {"provenance": origin}
 
 

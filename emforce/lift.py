@@ -14,8 +14,6 @@ is one for all metals. A bond whose length is off by d moves the atom by more th
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
@@ -23,8 +21,8 @@ from .assess import GEOMETRY_SLOPE
 from .errors import InputError
 from .hop import Hop
 from .record import Record
-from .relaxed import with_positions
-from .settings import Settings, settings_of
+from .relaxed import Source, take_over, with_positions
+from .settings import Settings, only_difference
 
 #: the field of the settings
 LIFT = "structure.mover_lift_A"
@@ -47,19 +45,15 @@ def lifted(hop: Hop, lift_A: float) -> Hop:
         for image in hop.images})
 
 
-@lru_cache(maxsize=4096)
+def placed(hop: Hop, source: Source | None, settings: Settings) -> Hop:
+    """The hop as its wind force is computed: relaxed where there is a source, with the lift of the settings."""
+    return lifted(hop if source is None else take_over(hop, source), settings.structure.mover_lift_A)
+
+
 def lift_between(label: str, other: str) -> float | None:
     """Lift in A of the preset's label `other`, where it is all that tells its wind force from that of `label`, which has none."""
-    try:
-        one, two = settings_of(label), settings_of(other)
-    except InputError:  # a label of another version
-        return None
-    lift = two.structure.mover_lift_A
-    return lift if lift != 0.0 and one.structure.mover_lift_A == 0.0 and _but_lift(one) == _but_lift(two) else None
-
-
-def _but_lift(settings: Settings) -> tuple[object, ...]:
-    return settings.preset, replace(settings.structure, mover_lift_A=0.0), settings.dft, settings.host, settings.embedding
+    own, lift = only_difference(label, other, LIFT) or (0.0, 0.0)
+    return lift if own == 0.0 and lift != 0.0 else None
 
 
 def misplacement_A(record: Record) -> float:
@@ -68,4 +62,4 @@ def misplacement_A(record: Record) -> float:
     return float(record.k_wind_sigma_parts_uohm_cm.get("geometry", math.nan)) / GEOMETRY_SLOPE / math.hypot(*weights)
 
 
-__all__ = ["LIFT", "lift_between", "lifted", "misplacement_A"]
+__all__ = ["LIFT", "lift_between", "lifted", "misplacement_A", "placed"]

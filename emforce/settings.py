@@ -9,7 +9,8 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -341,6 +342,23 @@ def settings_of(label: str) -> Settings:
     """
     preset, changed = preset_fields(label)
     return load_settings(preset, {name: _from_text(text) for name, text in changed.items()})
+
+
+@lru_cache(maxsize=4096)
+def only_difference(label: str, other: str, field: str) -> tuple[Any, Any] | None:
+    """Both values of a field of the section structure, where nothing else tells the wind force of one label from the other's.
+
+    None where something else does, or a label is of another version.
+    """
+    try:
+        both = settings_of(label), settings_of(other)
+    except InputError:
+        return None
+    name = field.removeprefix("structure.")
+    own, its = (getattr(settings.structure, name) for settings in both)
+    one, two = ((settings.preset, replace(settings.structure, **{name: own}), settings.dft, settings.host, settings.embedding)
+                for settings in both)
+    return (own, its) if one == two else None
 
 
 def _from_text(text: str) -> Any:

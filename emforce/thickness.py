@@ -10,29 +10,17 @@ whole. Where two slabs of L and L' layers are taken to err independently of each
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from functools import lru_cache
 
-from .errors import InputError
-from .settings import Settings, settings_of
+from .settings import only_difference
 
 #: the field of the layers of the embedding slabs
 SLAB = "structure.thick_layers"
 
 
-@lru_cache(maxsize=4096)
 def other_layers(label: str, other: str) -> tuple[int, int] | None:
     """Layers of the embedding slabs of two presets' labels; None where they are equal or more of the wind force differs."""
-    try:
-        one, two = settings_of(label), settings_of(other)
-    except InputError:  # a label of another version
-        return None
-    layers = one.structure.thick_layers[0], two.structure.thick_layers[0]
-    return layers if layers[0] != layers[1] and _but_slab(one) == _but_slab(two) else None
-
-
-def _but_slab(settings: Settings) -> tuple[object, ...]:
-    return settings.preset, replace(settings.structure, thick_layers=()), settings.dft, settings.host, settings.embedding
+    slabs = only_difference(label, other, SLAB)
+    return None if slabs is None or slabs[0][0] == slabs[1][0] else (slabs[0][0], slabs[1][0])
 
 
 def share(layers: int, other: int) -> float:

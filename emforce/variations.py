@@ -71,6 +71,8 @@ THICKNESS, LAYERS = "thickness", "layers"
 HEIGHT, GEOMETRY = "mover_height", "geometry"
 #: the part of an error in the energy of surface states, where it is more than what the error of E_F makes
 SURFACE, FERMI = "surface_states", "fermi_energy"
+#: parts that count as far as they are more than another one of the row
+BEYOND = {THICKNESS: LAYERS, SURFACE: FERMI, HEIGHT: GEOMETRY}
 UNRELAXED = "as built, not relaxed"
 #: the value, its sigma, and where the parts of it are
 _Quantity = tuple[str, str, tuple[str, ...]]
@@ -113,10 +115,10 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
     `others` may be of any site, and of other hops, which are left out; of several rows of one site and preset the last counts.
     `record.provenance["varied"]` has what they are from: {part: [{preset, k_wind_uohm_cm, z_direct}]}, or the quantities of
     kinetics; of another slab "share", L'/sqrt(L^2 + L'^2); and for a hop average over fewer points "points", their fractions,
-    with the averages over them of the other row and ("own_...") of this one; of an adatom's
-    height "share", the misplacement over the lift. A part that is lent has "lent_by", the preset of
-    the row that it was measured on, whose values are then the "own_...". A record that is not served, or for which there is
-    none, is returned as it is, without the parts that it may have had.
+    with the averages over them of the other row and ("own_...") of this one; of an adatom's height "share", the misplacement
+    over the lift. A part that is lent has "lent_by", the preset of the row that it was measured on, whose values are then the
+    "own_...". A record that is not served, or for which there is none, is returned as it is, without the parts that it may have
+    had.
     """
     if record.status != "ok":
         return record
@@ -148,7 +150,7 @@ def with_variations(record: Record, others: Iterable[Record]) -> Record:
         largest = {part: max(changes) for part, changes in sorted(measured.items()) if changes}
         if states is not None and name == _OF_WIND[0][0]:
             largest[SURFACE] = _change_within(record, states.at_fermi_energy_eV)
-        for part, of_the_row in ((THICKNESS, LAYERS), (SURFACE, FERMI), (HEIGHT, GEOMETRY)):
+        for part, of_the_row in BEYOND.items():
             if part in largest:
                 known = none_for_nan(kept.get(of_the_row, 0.0)) or 0.0
                 largest[part] = math.sqrt(max(largest[part] ** 2 - known ** 2, 0.0))
@@ -202,7 +204,7 @@ def _own_parts(record: Record, sigma: str, place: tuple[str, ...]) -> dict[str, 
     parts = _stored_parts(record, place)
     if not parts and place[0] == _DETAILS:
         return {NUMERICAL: getattr(record, sigma)}
-    others = (*PARTS.values(), THICKNESS, SURFACE, HEIGHT)
+    others = (*PARTS.values(), *BEYOND)
     if place in _WITH_NULLS and SUPERCELL in parts:
         parts = dict.fromkeys(_answered(record, record.provenance.get("varied", {}).get(SUPERCELL, ()))) | dict(parts)
     return {k: math.nan if v is None else float(v) for k, v in parts.items() if k not in others}
@@ -235,22 +237,25 @@ def _measured(record: Record, others: Iterable[Record], same_hop: Sequence[Recor
         field = _measured_field(record, other)
         if field is not None:
             found.setdefault(PARTS[field], []).append({"preset": other.preset} | _compared(record, other, same_hop))
-        slabs = record.facet != "bulk" and _quantities(record) is _OF_WIND and _comparable(record, other)
-        layers = other_layers(record.preset, other.preset) if slabs else None
-        if layers is not None:
-            compared = {"preset": other.preset, "share": share(*layers)} | _compared(record, other, same_hop)
-            found.setdefault(THICKNESS, []).append(_of_one_direct(compared, record, other))
-        lift = lift_between(record.preset, other.preset) if slabs else None
-        misplaced = misplacement_A(record)
-        if lift is not None and not math.isnan(misplaced):
-            compared = {"preset": other.preset, "share": misplaced / abs(lift)} | _compared(record, other, same_hop)
-            found.setdefault(HEIGHT, []).append(_of_one_direct(compared, record, other))
+        for part, size in _shares(record, other).items():
+            compared = {"preset": other.preset, "share": size} | _compared(record, other, same_hop)
+            if settings_of(record.preset).direct != settings_of(other.preset).direct:
+                compared["z_direct"] = None
+            found.setdefault(part, []).append(compared)
     return found
 
 
-def _of_one_direct(compared: dict[str, Any], record: Record, other: Record) -> dict[str, Any]:
-    """Without Z_direct where the settings of the direct valence differ."""
-    return compared if settings_of(record.preset).direct == settings_of(other.preset).direct else compared | {"z_direct": None}
+def _shares(record: Record, other: Record) -> dict[str, float]:
+    """Parts of sigma on a surface that are a share of what another row differs by, with that share."""
+    if record.facet == "bulk" or _quantities(record) is not _OF_WIND or not _comparable(record, other):
+        return {}
+    found = {}
+    layers, lift = other_layers(record.preset, other.preset), lift_between(record.preset, other.preset)
+    if layers is not None:
+        found[THICKNESS] = share(*layers)
+    if lift is not None and not math.isnan(misplaced := misplacement_A(record)):
+        found[HEIGHT] = misplaced / abs(lift)
+    return found
 
 
 def _lends(lender: Record, record: Record) -> bool:

@@ -10,10 +10,10 @@ from emforce.database import Database
 from emforce.errors import InputError
 from emforce.hop import Hop
 from emforce.hop_records import Prepared, records, relaxed_folder
-from emforce.lift import lifted
+from emforce.lift import placed
 from emforce.plan import plan
 from emforce.record import Record
-from emforce.relaxed import Source, relaxed_source, take_over
+from emforce.relaxed import Source, relaxed_source
 from emforce.settings import Settings, load_settings
 from emforce.store import Store
 from emforce.structure import built_hop
@@ -29,7 +29,7 @@ def load_hops(spec_paths: Sequence[Path], *, preset: str, overrides: Mapping[str
 def _hop(path: Path, settings: Settings) -> tuple[Hop, Source | None]:
     hop = built_hop(path, settings)
     source = relaxed_source(hop, relaxed_folder(hop, settings), settings.dft.functional)
-    return lifted(hop if source is None else take_over(hop, source), settings.structure.mover_lift_A), source
+    return placed(hop, source, settings), source
 
 
 def run(

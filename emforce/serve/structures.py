@@ -14,9 +14,9 @@ from typing import Any
 from ase import Atoms
 
 from ..errors import EmforceError
-from ..lift import lifted
+from ..lift import placed
 from ..plan import structure_digest
-from ..relaxed import image_key, relaxed_source, take_over
+from ..relaxed import image_key, relaxed_source
 from ..settings import settings_of
 from ..structure import built_hop
 
@@ -65,7 +65,7 @@ def locate(row: Mapping[str, Any], root: Path) -> Found:
         settings = settings_of(str(row["preset"]))
         hop = built_hop(spec, settings)
         source = relaxed_source(hop, folder, settings.dft.functional) if files else None
-        hop = lifted(hop if source is None else take_over(hop, source), settings.structure.mover_lift_A)
+        hop = placed(hop, source, settings)
     except (EmforceError, OSError) as error:
         return Found(where, files=files, remark=f"Cannot be rebuilt: {error}")
     agrees = structure_digest(hop) == recorded
